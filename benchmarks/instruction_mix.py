@@ -29,7 +29,7 @@ from gpunet.errors import GpunetError, MissingPackageError
 from gpunet.ops._linear import LARGEST_SHARED
 from gpunet.ops.tiles import CANDIDATES, FLOAT32, TILES
 
-KERNELS = ("matmul_tiled", "linear_backward", "matmul_mma", "bias_activation")
+KERNELS = ("matmul_tiled", "linear_backward", "matmul_mma", "matmul_mma3", "bias_activation")
 
 BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 LAYOUTS = {  # as launched by a layer: forward, input gradient, weight gradient
@@ -70,8 +70,8 @@ class Mix(NamedTuple):
 
 def variants(kernel: str, candidates: bool = False) -> Iterator[Variant]:
     """Yield the float32 variants of a source, with the default tiles or all that `gpunet tune` tries."""
-    product = "mma" if kernel == "matmul_mma" else "tiled"
-    tiles = CANDIDATES[FLOAT32] if candidates and product == "tiled" else [tile for tile, _ in TILES[product, FLOAT32]]
+    product = kernel.removeprefix("matmul_") if kernel in ("matmul_mma", "matmul_mma3") else "tiled"
+    tiles = CANDIDATES[product, FLOAT32] if candidates else [tile for tile, _ in TILES[product, FLOAT32]]
     if kernel == f"matmul_{product}":
         for tile in tiles:
             for layout, options in LAYOUTS.items():

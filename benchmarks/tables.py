@@ -186,6 +186,7 @@ IDEAS = {  # what each matrix product kernel adds to the previous one
     "split_k": "several blocks per tile, for a small c",
     "tiled": "larger thread tiles, more stages, double-buffered fragments, k-slices",
     "mma": "tensor cores, in TF32",
+    "mma3": "tensor cores, with the error of float32 (3xTF32)",
 }
 
 

@@ -3,6 +3,10 @@
 Usage: `import gpunet as gn`.
 """
 
+from gpunet import startup  # noqa: F401 - first: it handles Ctrl-C while the rest is imported
+
+# isort: split
+
 from typing import TYPE_CHECKING
 
 from gpunet import data, errors, initializers, layers, losses, ops, optimizers, schedules

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.bench.check import check
-from gpunet.bench.spec import even_sizes, read_cases, read_spec
+from gpunet.bench.spec import even_sizes, read_cases
+from gpunet.bench.spec_child import read_spec_in_child
 from gpunet.errors import ArgumentError, GpunetWarning
 
 
@@ -25,12 +26,13 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
                 reference=lambda x, n: {"x": 2 * x},
             )
 
-    The kernel runs in a child process, so a script must call this under `if __name__ == "__main__":`.
+    The kernel and the file of a spec run in child processes, so a script must call this under
+    `if __name__ == "__main__":`.
 
     Args:
         source: the CUDA file.
         spec: the file of a spec (`gpunet.bench.spec` says what stands in it).
-        limit: seconds that a launch may take.
+        limit: seconds that a launch, or the file of a spec, may take.
         **names: what a spec says, in place of a file.
 
     Warns:
@@ -43,7 +45,7 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
     """
     if spec is not None and names:
         raise ArgumentError(f"{spec}: give the file of a spec or its names ({', '.join(names)}), not both.")
-    cases = read_cases(names, Path(source)) if spec is None else read_spec(Path(spec))
+    cases = read_cases(names, Path(source)) if spec is None else read_spec_in_child(Path(spec), {}, limit)
     if notice := even_sizes(cases):
         warnings.warn(notice, GpunetWarning, stacklevel=2)
     failed = []

@@ -7,12 +7,6 @@
 #pragma once
 #include "common.cuh"
 
-#ifdef GPUNET_SIMULATOR
-using simulator::commit_copies;
-using simulator::copy_async;
-using simulator::wait_copies;
-#else
-
 // Copy BYTES (4, 8 or 16), to which both addresses are aligned. If `there` is 0, read nothing and write zeros. It is
 // not a bool: the compiler would turn the test of a single bit into a shift, which the predicate does not need.
 template <int BYTES>
@@ -50,5 +44,3 @@ DEVICE void wait_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 #endif
 }
-
-#endif

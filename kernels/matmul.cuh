@@ -13,9 +13,9 @@
 // dz.
 //
 // Launch of every kernel: grid (ceil(m / BM) * ceil(n / BN), splits, batch), where a block computes a BM x BN tile of
-// c. Only matmul_split_k, matmul_tiled and matmul_mma support several splits. All tiles are numbered along x, since y
-// and z are limited to 65,535. stride_a and stride_b are the elements between the matrices of a batch, 0 for a shared
-// matrix.
+// c. Only matmul_split_k, matmul_tiled, matmul_mma and matmul_mma3 support several splits. All tiles are numbered along
+// x, since y and z are limited to 65,535. stride_a and stride_b are the elements between the matrices of a batch, 0 for
+// a shared matrix.
 
 #pragma once
 #include "common.cuh"

@@ -10,20 +10,19 @@
 #pragma once
 #include "common.cuh"
 
-#ifdef GPUNET_SIMULATOR
-using simulator::float_to_tf32;
-using simulator::mma_m16n8k8_tf32;
-#else
-
-// Round to TF32, which has 10 bits of mantissa.
+// Round to the nearest TF32 number, which has 10 bits of mantissa; the other 13 bits of the result are zero. NaN and
+// infinity are unchanged. One instruction on sm_90 and later; three before, where ties go away from zero, not to even.
 DEVICE unsigned float_to_tf32(float x) {
     unsigned rounded = 0;
-#if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 900
+    asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+#elif __CUDA_ARCH__ >= 800
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
 #endif
     return rounded;
 }
 
+// Tensor cores ignore the last 13 bits of their operands.
 DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
@@ -35,4 +34,17 @@ DEVICE void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsign
 #endif
 }
 
+// Load four matrices of 8 rows of 4 adjacent floats (16 bytes) from shared memory: lane 8 i + j passes the address of
+// row j of matrix i, and gets element `member` of row `group` of each.
+DEVICE void load_matrices(float* elements, const float* row) {
+#if __CUDA_ARCH__ >= 800
+    const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(row));
+    unsigned bits[4];
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(bits[0]), "=r"(bits[1]), "=r"(bits[2]), "=r"(bits[3])
+                 : "r"(place)
+                 : "memory");
+#pragma unroll
+    for (int i = 0; i < 4; ++i) elements[i] = __uint_as_float(bits[i]);
 #endif
+}

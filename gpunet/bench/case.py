@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.device import Array, Device
 from gpunet.errors import ArgumentError
-from gpunet.ops._matmul_plan import KERNEL_NAMES
+from gpunet.ops._matmul_plan import KERNEL_NAMES, TENSOR_CORE_KERNELS
 from gpunet.ops.tuned import Product
 
 Call: TypeAlias = Callable[[], tuple[Array, ...]]
@@ -81,7 +81,7 @@ class Case:
             return True
         if device.name == "cpu":
             return False
-        if kernel != "mma":
+        if kernel not in TENSOR_CORE_KERNELS:
             return True
         return self.dtype == np.float32 and int(device.xp.cuda.Device(device.index).compute_capability) >= 80
 

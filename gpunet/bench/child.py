@@ -10,7 +10,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
 from typing import Any, TypeVar
@@ -55,7 +56,8 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon: those cannot have children
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)  # a child that runs a script's top level again; its parent raises the error
-    child.start()
+    with _without_interrupts():
+        child.start()
     sender.close()  # only the child's copy is left, so reading ends when the child dies
     try:
         _await_start(receiver, child)
@@ -81,6 +83,20 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
         receiver.close()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let a child that starts in this block inherit a mask that blocks Ctrl-C: only the parent handles it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # a child starts it otherwise, which unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _await_start(receiver: Connection, child: BaseProcess) -> None:
     try:
         receiver.recv()
@@ -99,7 +115,7 @@ def _once(function: Callable[..., T], *args: Any) -> Iterator[T]:
 def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tuple[Any, ...]) -> None:
     """Send the items that the function yields, or the error that it raises; runs in the child."""
     if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # a process group for it and its children; only the parent handles Ctrl-C
+        os.setpgid(0, 0)  # a process group for it and its children
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sender.send(None)
     try:

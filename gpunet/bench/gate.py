@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gpunet.bench.case import Case
 
@@ -24,13 +25,14 @@ def reference(case: Case, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ..
 
 
 def eps_of(case: Case, kernel: str) -> float:
-    """Return the spacing of numbers near one in the arithmetic of a kernel.
+    """Return the spacing of numbers near one in the arithmetic of a kernel."""
+    library = kernel == next(iter(case.kernels)) and library_uses_tf32(case.dtype)
+    return TF32_EPS if kernel == "mma" or library else float(np.finfo(case.dtype).eps)
 
-    With CUPY_TF32=1, CuPy lets cuBLAS compute float32 products in TF32.
-    """
-    library = kernel == next(iter(case.kernels)) and os.environ.get("CUPY_TF32") == "1"
-    tf32 = kernel == "mma" or (library and case.dtype == np.float32)
-    return TF32_EPS if tf32 else float(np.finfo(case.dtype).eps)
+
+def library_uses_tf32(dtype: DTypeLike) -> bool:
+    """Return whether cuBLAS multiplies in TF32: float32 products in CuPy with CUPY_TF32=1."""
+    return np.dtype(dtype) == np.float32 and os.environ.get("CUPY_TF32") == "1"
 
 
 def relative_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:

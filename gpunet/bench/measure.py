@@ -161,8 +161,12 @@ def check(
     device: Device,
     inputs: Mapping[str, np.ndarray],
     expected: tuple[np.ndarray, ...],
+    arithmetic: str | None = None,
 ) -> Row:
-    """Check the results of one kernel. On the simulated GPU this runs in check mode, and the row holds the counts."""
+    """Check the results of one kernel. On the simulated GPU this runs in check mode, and the row holds the counts.
+
+    `arithmetic` names a kernel with the same arithmetic, which the allowed rounding depends on; by default `name`.
+    """
     simulated = device.name == "sim"
     with device.activate(), simulator.check_mode() if simulated else nullcontext(), simulator.counting() as launches:
         try:
@@ -175,7 +179,8 @@ def check(
             if not simulated:  # after a fault this process can no longer use the GPU
                 raise
             return _row(case, name, device, fault=str(error))
-    fault = gate.fault(results, expected, terms=case.terms, eps=gate.eps_of(case, name))
+    eps = gate.eps_of(case, arithmetic or name)
+    fault = gate.fault(results, expected, terms=case.terms, eps=eps)
     counts = sum(launches, simulator.Counts()) if launches else None
     if fault:
         return _row(case, name, device, fault=fault)

@@ -12,8 +12,8 @@ from gpunet import figures
 from gpunet.bench.results import Report, Row
 from gpunet.errors import MissingPackageError
 
-SHOWN = {"mma": "mma (TF32)"}
-"""Names of kernels in legends, where they differ: those that round their operands say so."""
+SHOWN = {"mma": "mma (TF32)", "mma3": "mma3 (3xTF32)"}
+"""Names of kernels in legends, where they differ: those on tensor cores name their arithmetic."""
 
 
 def check_matplotlib() -> None:
@@ -44,7 +44,7 @@ def plot(report: Report, stem: Path) -> list[Path]:
 def _roofline(report: Report, rows: list[Row], path: Path) -> Path:
     """Plot FLOP/s over FLOPs per byte, below the measured ceilings; a line per kernel, labelled with the sizes.
 
-    Kernels in TF32 may exceed the ceiling, which is that of the library's product in the dtype of the rows.
+    Kernels on tensor cores may exceed the ceiling, which is that of the library's product in the dtype of the rows.
     """
     figure = figures.empty(9, 5)
     axes = figure.subplots()

@@ -89,7 +89,7 @@ def read_spec(path: Path, macros: Mapping[str, str] | None = None) -> list[Case]
     Raises:
         ArgumentError: a missing name, an invalid value, or an error in its Python, with its line.
     """
-    with _errors_with_line(path):
+    with errors_with_line(path):
         return read_cases(runpy.run_path(str(path)), path, macros or {})
 
 
@@ -99,7 +99,7 @@ def read_cases(spec: Mapping[str, Any], path: Path, macros: Mapping[str, str] | 
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
         return [_case(path, spec, macros or {})]
-    with _errors_with_line(path):
+    with errors_with_line(path):
         auto = isinstance(spec["cases"], str) and spec["cases"] == "auto"
         sizes = _drawn_sizes(spec["block"]) if auto else spec["cases"]
         cases = [_case(path, spec, macros or {}, case) for case in sizes]
@@ -111,7 +111,7 @@ def read_cases(spec: Mapping[str, Any], path: Path, macros: Mapping[str, str] | 
 def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case: Any) -> Case:
     def value(name: str, default: Any = None) -> Any:
         given = spec.get(name, default)
-        with _errors_with_line(path):
+        with errors_with_line(path):
             return _called(path, _use_of_cases(spec), given, *case) if callable(given) else given
 
     def tolerance(name: str) -> float | None:
@@ -121,7 +121,7 @@ def _case(path: Path, spec: Mapping[str, Any], macros: Mapping[str, str], *case:
     for name in ("inputs", "reference"):
         if not callable(spec[name]):
             raise ArgumentError(f"{path}: {name} must be a function.")
-    with _errors_with_line(path):
+    with errors_with_line(path):
         inputs = _called(path, _use_of_cases(spec), spec["inputs"], np.random.default_rng(0), *case)
         _check_mapping(path, "inputs", inputs)
         advice = (
@@ -228,13 +228,13 @@ def _called(path: Path, advice: str, function: Callable[..., Any], /, *args: Any
 
 
 @contextmanager
-def _errors_with_line(path: Path) -> Iterator[None]:
+def errors_with_line(path: Path, kinds: tuple[type[BaseException], ...] = (Exception, SystemExit)) -> Iterator[None]:
     """Turn an error in the spec's Python into an `ArgumentError` with its line."""
     try:
         yield
     except ArgumentError:
         raise
-    except (Exception, SystemExit) as error:
+    except kinds as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
         raise ArgumentError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error

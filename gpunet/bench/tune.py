@@ -18,7 +18,7 @@ from gpunet.bench.memory import check_memory
 from gpunet.bench.timing import Clock, interleave
 from gpunet.device import Array, Device
 from gpunet.layers import Layer, Linear
-from gpunet.ops._matmul_plan import MatmulPlan, default_plan, multiprocessors
+from gpunet.ops._matmul_plan import PRECISIONS, MatmulPlan, default_plan, multiprocessors
 from gpunet.ops.matmul_launch import run_plan
 from gpunet.ops.tiles import CANDIDATES, Tile
 from gpunet.ops.tuned import Product, Winner, most_splits
@@ -43,11 +43,13 @@ class Result:
     """The measurements of a product.
 
     Attributes:
+        kernel: the kernel that was tuned.
         choices: the choices by name; the first is the default without tuning.
         faults: what is wrong with wrong choices, and with the library if it is wrong; they are not timed.
         times: seconds per call of each choice and of "blas", round by round; empty without a clock.
     """
 
+    kernel: str
     product: Product
     choices: Mapping[str, Choice]
     faults: Mapping[str, str]
@@ -87,15 +89,15 @@ def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) ->
     return list(dict.fromkeys(found))
 
 
-def choices(product: Product, processors: int) -> list[Choice]:
-    """Return the choices to try for a product on a GPU with `processors` SMs, the default first.
+def choices(product: Product, processors: int, kernel: str = "tiled") -> list[Choice]:
+    """Return the choices to try for a kernel and a product on a GPU with `processors` SMs, the default first.
 
     Tiles of which at least half would lie outside the product are excluded, and splits beyond two blocks per SM.
     """
-    default = default_plan("tiled", product, 1, processors)
+    default = default_plan(kernel, product, 1, processors)
     assert default.tile is not None
     found = [Choice(default.tile, default.splits)]
-    for tile in CANDIDATES[product.dtype]:
+    for tile in CANDIDATES[kernel, product.dtype]:
         if tile.bm >= 2 * max(product.m, 16) or tile.bn >= 2 * max(product.n, 16):
             continue
         blocks = tile.blocks(product.m, product.n)
@@ -106,38 +108,55 @@ def choices(product: Product, processors: int) -> list[Choice]:
 
 
 def tune(
-    products: Sequence[Product], device: Device, clock: Clock | None, seconds: float = SECONDS
+    products: Sequence[Product],
+    device: Device,
+    clock: Clock | None,
+    seconds: float = SECONDS,
+    precision: str = "float32",
 ) -> Iterator[Result]:
     """Yield the result of each product. Choices that pass the gate are timed in turns, with a warm L2 cache.
 
     Args:
         clock: measures the time; None for a device without meaningful times.
         seconds: duration of the rounds of a product.
+        precision: one of `PRECISIONS`, for float32 products; float64 products have only "float32".
 
     Raises:
         ArgumentError: the products exceed the memory; raised before anything is run.
         KernelError: a fault after which the GPU cannot be used.
     """
-    tried = {product: {str(c): c for c in choices(product, multiprocessors(device))} for product in products}
+    kernel, processors = PRECISIONS[precision], multiprocessors(device)
+    tried = {product: {str(c): c for c in choices(product, processors, kernel)} for product in products}
     cases = {product: matmul_case(product.layout, product[:3], product.dtype) for product in products}
     for product, case in cases.items():
         check_memory(case, device, len(tried[product]) + 1)
     return (
-        Result(product, tried[product], *_measure(case, product, tried[product], device, clock, seconds))
+        Result(
+            kernel, product, tried[product], *_measure(case, kernel, product, tried[product], device, clock, seconds)
+        )
         for product, case in cases.items()
     )
 
 
 def _measure(
-    case: Case, product: Product, tried: Mapping[str, Choice], device: Device, clock: Clock | None, seconds: float
+    case: Case,
+    kernel: str,
+    product: Product,
+    tried: Mapping[str, Choice],
+    device: Device,
+    clock: Clock | None,
+    seconds: float,
 ) -> tuple[dict[str, str], dict[str, list[float]]]:
     """Return the faults of choices and library, and the times of the correct ones."""
     kernels: dict[str, Prepare] = {"blas": case.kernels["blas"]}
-    kernels |= {name: partial(prepare, product, choice) for name, choice in tried.items()}
+    kernels |= {name: partial(prepare, kernel, product, choice) for name, choice in tried.items()}
     inputs = case.draw()
     case.check(inputs)
     expected = gate.reference(case, inputs)
-    faults = {name: check(case, name, prepare, device, inputs, expected).fault for name, prepare in kernels.items()}
+    faults = {
+        name: check(case, name, call, device, inputs, expected, kernel if name in tried else name).fault
+        for name, call in kernels.items()
+    }
     times = {}
     if clock is not None:
         calls = {name: place(prepare, device, inputs) for name, prepare in kernels.items() if not faults[name]}
@@ -146,11 +165,11 @@ def _measure(
     return {name: fault for name, fault in faults.items() if fault}, times
 
 
-def prepare(product: Product, choice: Choice, xp: ModuleType, a: Array, b: Array) -> Call:
+def prepare(kernel: str, product: Product, choice: Choice, xp: ModuleType, a: Array, b: Array) -> Call:
     """Bind a choice to the operands; scratch memory is allocated once, as in a training step."""
     left, right = (x.T if letter == "T" else x for x, letter in zip((a, b), product.layout, strict=True))
     c, tape = blank(xp, (product.m, product.n), product.dtype), Tape()
-    plan = MatmulPlan("tiled", *choice, "tried")
+    plan = MatmulPlan(kernel, *choice, "tried")
 
     def call() -> tuple[Array, ...]:
         tape.reset()

@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gpunet.bench.check import Output, check, compare
+from gpunet.bench.child import call_with_limit
 from gpunet.bench.nvrtc import STANDARD_HEADERS
 from gpunet.bench.signature import compiler_options, name_expression, parameter_of, read_kernels, typed
 from gpunet.bench.spec import Case, Versus, flat, read_spec
+from gpunet.bench.spec_child import show_prints
 from gpunet.bench.timing import EventClock, Spread, interleave, ratios
 from gpunet.device import Array, Device, get_device
 from gpunet.errors import GpunetError, KernelError
@@ -47,21 +49,36 @@ class Measured(NamedTuple):
     counts: Counts | None = None
 
 
-def count(path: Path, case: Case, limit: float) -> list[Measured]:
-    """Check the kernels and functions of a case on the simulated GPU.
+def count(
+    path: Path, spec_path: Path, macros: Mapping[str, str], number: int, case: Case, limit: float
+) -> list[Measured]:
+    """Check the kernels and functions of a case on the simulated GPU, each in a child process.
 
-    Arguments and errors as for `check`; a function that fails is a KernelError.
+    Arguments as for `time` and `check`, errors as for `check`.
     """
-    device, rows = get_device("sim"), []
+    rows = []
     for name, other in _others(case).items():
         if callable(other):
-            with _reporting(device):
-                rows.append(Measured(name, _fault(case, _function(case, other, device))))
+            try:
+                fault = call_with_limit(limit, _fault_on_sim, spec_path, macros, number, name)
+            except KernelError as error:
+                fault = str(error)
+            rows.append(Measured(name, fault))
         else:
             counts, findings = check(path, case._replace(kernel=other), limit)
             fault = next((finding.text for finding in findings if finding.grade == "error"), "")
             rows.append(Measured(name, fault, counts=counts))
     return rows
+
+
+def _fault_on_sim(spec_path: Path, macros: Mapping[str, str], number: int, name: str) -> str:
+    """Say what is wrong with the results of a function of the spec on the simulated GPU; runs in the child."""
+    show_prints()
+    case, device = read_spec(spec_path, macros)[number], get_device("sim")
+    function = case.versus[name]
+    assert callable(function)
+    with _reporting(device):
+        return _fault(case, _function(case, function, device))
 
 
 def time(
@@ -78,6 +95,7 @@ def time(
         KernelError: the GPU reports an error.
         GpunetError: as for `check`.
     """
+    show_prints()
     case, device = read_spec(spec_path, macros)[number], get_device(device_name)
     with device.activate(), _reporting(device):
         calls = {
@@ -106,7 +124,7 @@ def _reporting(device: Device) -> Iterator[None]:
         yield
     except GpunetError:
         raise
-    except Exception as error:  # CuPy's compiler, loader and driver each raise their own
+    except (Exception, SystemExit) as error:  # CuPy's compiler, loader and driver each raise their own
         raise KernelError(f"on {device.name}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 

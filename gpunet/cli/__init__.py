@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -19,6 +22,7 @@ from gpunet.cli.train import train
 from gpunet.cli.tune import tune
 from gpunet.cli.use import evaluate, predict
 from gpunet.errors import GpunetError, GpunetWarning
+from gpunet.startup import INTERRUPTED, exit_now
 
 
 class _Commands(click.Group):
@@ -26,7 +30,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with warnings.catch_warnings():
+            with _interruptible(), warnings.catch_warnings():
                 warnings.simplefilter("always", GpunetWarning)
                 warnings.showwarning = _show
                 return super().invoke(ctx)
@@ -34,12 +38,25 @@ class _Commands(click.Group):
             raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(printable(f"{where}{error.strerror or error}")) from error
         except GpunetError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block; before and after it, it exits at once."""
+    if signal.getsignal(signal.SIGINT) is not exit_now:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, exit_now)
 
 
 def _show(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -12,6 +12,7 @@ import click
 
 from gpunet.bench.cases import OPS
 from gpunet.bench.compare import compare as compare_reports
+from gpunet.bench.gate import library_uses_tf32
 from gpunet.bench.measure import DTYPES, Request, run
 from gpunet.bench.plot import check_matplotlib, plot
 from gpunet.bench.results import Report, Row
@@ -78,7 +79,10 @@ def _measure(op: str, device: str, out: Path | None, draw: bool, **options: Any)
             if place is None:
                 raise BadInput("--plot saves its figures next to the results; add --out FOLDER.")
         counted = get_device(device).name == "sim"
-        click.echo(f"{op}, {request.dtype}, on {described_device(device)}{', counted, not timed' if counted else ''}\n")
+        on_gpu = get_device(device).name.startswith("cuda")
+        library = ", blas in TF32 (CUPY_TF32=1)" if on_gpu and library_uses_tf32(request.dtype) else ""
+        how = ", counted, not timed" if counted else library
+        click.echo(f"{op}, {request.dtype}, on {described_device(device)}{how}\n")
         shown: list[Row] = []
 
         def show(rows: list[Row]) -> None:

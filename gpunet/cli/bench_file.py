@@ -11,7 +11,8 @@ import click
 
 from gpunet.bench import versus
 from gpunet.bench.child import call_with_limit
-from gpunet.bench.spec import Case, read_spec
+from gpunet.bench.spec import Case
+from gpunet.bench.spec_child import read_spec_in_child
 from gpunet.bench.table import time_text
 from gpunet.bench.versus import Measured
 from gpunet.cli.check import FILE, Unusable, counted_text, read_macros
@@ -29,7 +30,11 @@ LINE = "{:<24}  {:<24}  {:<32}  {}".format
     "--seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="To time a case, about."
 )
 @click.option(
-    "--limit", type=click.FloatRange(0, min_open=True), default=120.0, show_default=True, help="Seconds for each case."
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds for the spec, and for each case.",
 )
 @json_option
 @device_option
@@ -58,14 +63,14 @@ def FILE_COMMAND(
     def measure(number: int, case: Case) -> list[Measured]:
         try:
             if name == "sim":
-                return versus.count(path, case, limit)
+                return versus.count(path, spec_path, macros, number, case, limit)
             return call_with_limit(limit, versus.time, path, spec_path, macros, number, name, seconds)
         except KernelError as error:
             return [Measured(case.kernel, str(error))]
 
     results: list[dict[str, Any]] = []
     try:
-        cases = read_spec(spec_path, macros)
+        cases = read_spec_in_child(spec_path, macros, limit)
         say(f"{path.name} on {described_device(device) if name == found else name}")
         for number, case in enumerate(cases):
             rows = measure(number, case)

@@ -11,7 +11,8 @@ import click
 from gpunet.bench import nvrtc
 from gpunet.bench.check import check as check_case
 from gpunet.bench.signature import compiler_options, expressions, read_kernels
-from gpunet.bench.spec import Case, even_sizes, read_spec
+from gpunet.bench.spec import Case, even_sizes
+from gpunet.bench.spec_child import read_spec_in_child
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
 from gpunet.simulator.findings import GRADES
@@ -47,7 +48,7 @@ def read_macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Time limit of a launch in seconds, without compilation.",
+    help="Time limit in seconds of the spec, and of each launch without compilation.",
 )
 @click.option("--no-compile", is_flag=True, help="Only run it on the simulated GPU: no registers, no spills.")
 @json_option
@@ -68,14 +69,15 @@ def check(
     --spec, also runs a kernel in check mode on the CPU, in a separate process, and compares its results with a NumPy
     reference. Reports every race, out-of-bounds access, divergent barrier, read of uninitialized memory and wrong
     result with its grade (error, warning, benign), call stack and advice. `// gpunet: allow race` on a line makes its
-    races benign. Exit codes: 0 no errors, 1 errors found, 2 invalid command or spec.
+    races benign. A spec is Python that runs: use only those that you trust. Exit codes: 0 no errors, 1 errors found,
+    2 invalid command or spec.
     """
     if no_compile and spec_path is None:
         raise Unusable("--no-compile needs --spec; otherwise there is nothing to check.")
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         source = read_kernels(path)
-        cases = read_spec(spec_path, macros) if spec_path else []
+        cases = read_spec_in_child(spec_path, macros, limit) if spec_path else []
         variants = [compiler_options(path, options) for options in [c.options for c in cases] or [macros]]
         wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
         try:

@@ -29,9 +29,11 @@ from gpunet.files import write_bytes
 from gpunet.locks import claimed
 from gpunet.models import Sequential
 from gpunet.models.files import MODEL
+from gpunet.startup import INTERRUPTED
 from gpunet.training import EarlyStopping, ProgressBar, Trainer
 from gpunet.training.batch_sizes import batch_sizes
-from gpunet.training.distributed import Ranks, launched
+from gpunet.training.distributed import Ranks
+from gpunet.training.launch import launched
 
 DIVERGED = (
     f"the training diverged: the loss became infinite, NaN, or over {recipe.DIVERGED} times that of the untrained "
@@ -40,7 +42,7 @@ DIVERGED = (
 
 
 class _RankedCommand(click.Command):
-    """A command of several MPI ranks: a rank with wrong arguments stops the others, which would wait for it forever."""
+    """A command of several MPI ranks: one with wrong arguments joins the others, which are told when it ends."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
@@ -48,7 +50,7 @@ class _RankedCommand(click.Command):
         except click.UsageError:
             if launched():
                 with suppress(MissingPackageError):
-                    Ranks.join(launched()).stay_away()
+                    Ranks.join(launched())
             raise
 
 
@@ -149,7 +151,7 @@ def _train(
     trainer.model.save(folder / MODEL)
     if trainer.history.stopped == "interrupted":
         click.echo(f"Interrupted after {trainer.epoch} epochs. To resume:\n{run.resume_command(folder)}", err=True)
-        ctx.exit(130)
+        ctx.exit(INTERRUPTED)
     if find_spec("matplotlib"):
         trainer.history.plot(folder / run.HISTORY_PLOT)
     _report(trainer, settings, parts, folder, as_json)

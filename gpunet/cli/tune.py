@@ -23,6 +23,7 @@ from gpunet.device import CPU, get_device, use_device
 from gpunet.models import load
 from gpunet.models.files import MODEL
 from gpunet.ops import tuned
+from gpunet.ops._matmul_plan import PRECISIONS
 from gpunet.ops.tuned import Product
 
 
@@ -30,9 +31,18 @@ from gpunet.ops.tuned import Product
 @click.argument("path", metavar="[RUN_OR_MODEL]", required=False, type=click.Path(path_type=Path))
 @click.option("--sizes", metavar="IN-HIDDEN-...-OUT", help="Layer sizes of an MLP, instead of a model.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows of a training step.  [default: the run's]")
+@click.option(
+    "--precision",
+    type=click.Choice(tuple(PRECISIONS)),
+    default="float32",
+    show_default=True,
+    help="Of float32 products, as of a Trainer.",
+)
 @device_option
 @click.pass_context
-def tune(ctx: click.Context, path: Path | None, sizes: str | None, batch_size: int | None, device: str) -> None:
+def tune(
+    ctx: click.Context, path: Path | None, sizes: str | None, batch_size: int | None, precision: str, device: str
+) -> None:
     """Find and save the fastest tiles and splits for the matrix products of a model's training step on a GPU.
 
     RUN_OR_MODEL is a run's folder or a model file. Every combination of tile and split-K is checked against float64,
@@ -50,8 +60,11 @@ def tune(ctx: click.Context, path: Path | None, sizes: str | None, batch_size: i
         simulated = place.name == "sim"
         if not simulated:
             _check_writable(tuned.table_path())
-        found = tune_products(products, place, None if simulated else clock_of(place))
-        click.echo(f"{products[0].dtype}, on {described_device(device)}, {tuned.gpu_name(place)}\n")
+        if precision != "float32" and products[0].dtype != np.float32:
+            raise BadInput(f"--precision {precision}: the model is {products[0].dtype}; use a float32 model.")
+        found = tune_products(products, place, None if simulated else clock_of(place), precision=precision)
+        named = f" in {precision}" if precision != "float32" else ""
+        click.echo(f"{products[0].dtype}{named}, on {described_device(device)}, {tuned.gpu_name(place)}\n")
         results = []
         for result in found:
             results.append(result)
@@ -59,7 +72,7 @@ def tune(ctx: click.Context, path: Path | None, sizes: str | None, batch_size: i
                 click.echo(line)
         if simulated:
             click.echo("\nEvery choice was checked. None is saved, as the simulated GPU cannot be timed.")
-        elif winners := {result.product: result.winner for result in results if result.winner}:
+        elif winners := {(result.kernel, result.product): result.winner for result in results if result.winner}:
             click.echo(f"\nsaved in {tuned.keep(place, winners)}")
     ctx.exit(any(result.faults for result in results))
 

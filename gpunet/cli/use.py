@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 
 import click
 
+from gpunet.arguments import printable
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
 from gpunet.cli.parts import held_out, labelled_like
@@ -113,6 +115,8 @@ def predict(
         columns += [*probabilities]
     text = as_csv(names, zip(*columns, strict=True), formulas=formulas)
     if out is None:
-        click.echo(text, nl=False)
+        if sys.stdout.isatty():
+            text = "\n".join(map(printable, text.split("\n")))
+        click.echo(text, nl=False, color=True)  # else it removes what looks like a colour
     else:
         write_bytes(out, text.encode())

@@ -19,14 +19,21 @@ def parse_arithmetic(text: str, functions: Mapping[str, Callable[..., int]] | No
     Raises:
         SyntaxError: the text is not such an expression.
     """
-    tree = ast.parse(text.strip(), mode="eval")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        _check_arithmetic(tree, functions or {})
+        return compile(tree, text, "eval")
+    except (RecursionError, MemoryError):  # Python's parser and compiler raise either
+        raise SyntaxError("the expression is nested too deeply") from None
+
+
+def _check_arithmetic(tree: ast.Expression, functions: Mapping[str, Callable[..., int]]) -> None:
     for node in ast.walk(tree):
         is_number = isinstance(node, ast.Constant) and type(node.value) is int
         if not isinstance(node, _NODES) and not is_number:
             raise SyntaxError(f"{ast.unparse(node)!r} is not arithmetic of whole numbers")
-        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in (functions or {})):
+        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in functions):
             raise SyntaxError(f"{ast.unparse(node.func)!r} is not a known function")
-    return compile(tree, text, "eval")
 
 
 def evaluate(

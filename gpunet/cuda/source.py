@@ -16,6 +16,7 @@ import numpy as np
 from gpunet.cuda.arithmetic import parse_arithmetic
 from gpunet.device import kernels_path
 from gpunet.errors import CompileError
+from gpunet.files import check_regular
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
@@ -75,6 +76,7 @@ def read_source(path: Path) -> str:
 def _expanded(path: Path, seen: set[Path]) -> str:
     seen.add(path)
     try:
+        check_regular(path)
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CompileError(f"{path} cannot be read: {error.strerror}.") from None

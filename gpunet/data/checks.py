@@ -72,7 +72,7 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
     """Return the sample weights as floats (n,): finite, not negative, not all zero.
 
     Raises:
-        DataError: a weight is negative, NaN or infinite, or all are zero.
+        DataError: a weight is negative, NaN or infinite, all are zero, or their sum overflows.
         DTypeError: the weights are not a host array of real numbers.
         ShapeError: the shape is not (n,).
 
@@ -87,6 +87,9 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
     array = check_row_weights(weight, n, name)
     if not array.any():
         raise DataError(f"{name} is zero for every sample; at least one must be positive.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            raise DataError(f"{name}: the sum of the weights overflows; only their ratios matter, so scale them.")
     return array
 
 

@@ -15,6 +15,9 @@ from gpunet.versions import Versioned
 
 ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Any, float] | ArrayLike | None
 
+LARGEST = 1e30
+"""Maximum weight of a class: sums over a batch do not overflow in float32. Its inverse is the minimum above 0."""
+
 
 class ClassWeights(Versioned):
     """Class weights as the user gave them, and the array that they become once the labels are known.
@@ -81,16 +84,27 @@ def _checked(given: ClassWeight) -> Any:
         return given
     if isinstance(given, Mapping):
         named = {class_name(key): real(f"class_weight[{key!r}]", w, 0, closed="left") for key, w in given.items()}
+        _check_range(np.array(list(named.values())))
         return dict(sorted(named.items()))  # sorted, so that equal losses are saved as equal files
     try:
         weights = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(
             f"class_weight must be 'balanced', a dict by class, or one number for each class, got {shown(given)}."
         ) from None
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise ArgumentError("class_weight must hold finite numbers >= 0.")
+    _check_range(weights)
     return _not_zero(weights)
+
+
+def _check_range(weights: np.ndarray) -> None:
+    """Refuse weights whose sum over a batch overflows in float32, or that underflow there."""
+    if ((weights > LARGEST) | ((weights > 0) & (weights < 1 / LARGEST))).any():
+        raise ArgumentError(
+            f"class_weight must hold 0 or numbers from {1 / LARGEST:g} to {LARGEST:g}; only their ratios "
+            "matter, so scale them."
+        )
 
 
 def _not_zero(weights: np.ndarray) -> np.ndarray:

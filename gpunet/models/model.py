@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from gpunet.data.checks import as_dtype, check_samples
 from gpunet.data.frames import frame_columns
 from gpunet.data.indices import check_indices, check_range
 from gpunet.device import Array, on_device
-from gpunet.errors import ArgumentError, ShapeError, StateError
+from gpunet.errors import ArgumentError, GpunetWarning, ShapeError, StateError
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
@@ -108,12 +109,23 @@ class Model(Layer):
         Returns:
             (rows, outputs...) in host memory.
 
+        Warns:
+            GpunetWarning: outputs are NaN.
+
         Raises:
             DataError: features are empty, not finite, or too large for the model's dtype; indices are out of range.
             DTypeError: features are not real numbers, or indices are not integers.
             ShapeError: wrong number of features.
         """
-        return self.ready_outputs(self.prepare(X))
+        y = self.ready_outputs(self.prepare(X))
+        if wrong := int(np.isnan(y.reshape(len(y), -1)).any(axis=1).sum()):
+            warnings.warn(
+                f"the outputs of {wrong:,} of {len(y):,} rows are NaN: weights are NaN, as after a training that "
+                "diverged, or the forward pass overflows.",
+                GpunetWarning,
+                stacklevel=2,
+            )
+        return y
 
     def ready_outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the raw outputs for features that `prepare` returned."""

@@ -3,7 +3,7 @@
 Results do not depend on the number of threads, because the parts do not, and a kernel is called once for each part. A
 matrix product is faster in one call for all parts of a task, because BLAS packs the second operand anew in each call.
 Its order of summation may then be another one. So both are tried with random numbers, once for each shape: a product is
-called once for each task only if this gives the same bits.
+called once for several parts of a task only if this gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from gpunet.native.runtime import Calls, Task
 Part = tuple[int, int]
 """The first row or element of a call, and the first one after it."""
 
+TILE = 16
+"""The rows of a part are a multiple of this number. BLAS computes tiles of 4, 8 or 16 rows and may sum the remaining
+rows in another order; with random numbers, a few such rows often have the same bits, so that a trial would miss them.
+"""
+
 SMALLEST_CHUNK = 32
 """Minimum rows of a part: BLAS needs more time per row for fewer."""
 
@@ -28,7 +33,7 @@ MOST_CHUNKS = 16
 """Maximum parts of a batch of up to 8192 rows, and so the maximum number of threads that its rows keep busy."""
 
 LARGEST_CHUNK = 512
-"""Maximum rows of a task, so that they are still in the cache when the next node reads them."""
+"""Maximum rows of a task of equal parts, so that they are still in the cache when the next node reads them."""
 
 MOST_FLOPS = 10_000_000_000
 """Maximum FLOPs of a product that is tried, which takes about 0.1 seconds."""
@@ -36,7 +41,8 @@ MOST_FLOPS = 10_000_000_000
 
 def chunk_rows(rows: int) -> int:
     """Return the rows of a part of a batch of `rows` rows."""
-    return min(max(-(-rows // MOST_CHUNKS), SMALLEST_CHUNK), LARGEST_CHUNK)
+    tiles = -(-rows // (MOST_CHUNKS * TILE))
+    return min(max(tiles * TILE, SMALLEST_CHUNK), LARGEST_CHUNK)
 
 
 def parts_of(count: int, grain: int) -> list[Part]:
@@ -46,30 +52,24 @@ def parts_of(count: int, grain: int) -> list[Part]:
 
 
 def row_tasks(nodes: Sequence[Node], count: int, threads: int, rows: int) -> list[Task]:
-    """Return the tasks of a phase of rows, for the first `rows` rows of a batch of `count`."""
-    rounds = -(-count // (threads * LARGEST_CHUNK))
-    groups = _groups(parts_of(count, chunk_rows(count)), threads * rounds)
-    merged = [merges(node, groups) for node in nodes]
-    tasks: list[Task] = []
-    for group in groups:
-        begin, end = group[0][0], group[-1][1]
-        divided = [(first, min(last, rows)) for first, last in group if first < rows]
-        tasks.append(
-            [
-                (node, *part)
-                for node, one_call in zip(nodes, merged, strict=True)
-                for part in ([(begin, end)] if one_call and end <= rows else divided)
-            ]
-        )
-    return [task for task in tasks if task]
+    """Return the tasks of a phase of rows, for the first `rows` rows of a batch of `count`.
+
+    If these are not all, the last part has calls of its own, so that it may end at any of its rows.
+    """
+    parts = [(first, min(last, rows)) for first, last in parts_of(count, chunk_rows(count)) if first < rows]
+    rounds = -(-rows // (threads * LARGEST_CHUNK))
+    tasks = []
+    for group in _groups(parts, threads * rounds):
+        own = group[-1:] if group[-1] == parts[-1] and rows < count else []
+        others = group[: len(group) - len(own)]
+        tasks.append([(node, *part) for node in nodes for part in (*calls(node, others), *own)])
+    return tasks
 
 
 def slice_tasks(node: Node, threads: int) -> list[Task]:
     """Return the tasks of a node that is divided by slices."""
     groups = _groups(parts_of(node.count, node.grain), threads)
-    if merges(node, groups):
-        return [[(node, group[0][0], group[-1][1])] for group in groups]
-    return [[(node, *part)] for group in groups for part in group]
+    return [[(node, *part)] for group in groups for part in calls(node, group)]
 
 
 def _groups(parts: Sequence[Part], count: int) -> list[Sequence[Part]]:
@@ -82,28 +82,38 @@ def _groups(parts: Sequence[Part], count: int) -> list[Sequence[Part]]:
 _TRIED: dict[tuple[object, ...], bool] = {}
 
 
-def merges(node: Node, groups: Sequence[Sequence[Part]]) -> bool:
-    """Return whether one call of a matrix product for each group gives the same bits as one for each of its parts."""
-    if not node.calls_blas or (node.cost[1] or 0) > MOST_FLOPS or all(len(group) == 1 for group in groups):
+def calls(node: Node, parts: Sequence[Part]) -> Sequence[Part]:
+    """Return the parts of a node's calls: a single one for all `parts`, which are consecutive, if `merges`."""
+    return [(parts[0][0], parts[-1][1])] if len(parts) > 1 and merges(node, parts) else parts
+
+
+def merges(node: Node, parts: Sequence[Part]) -> bool:
+    """Return whether one call of a matrix product gives the same bits as one for each of its consecutive parts."""
+    start, end = parts[0][0], parts[-1][1]
+    if not node.calls_blas or (node.cost[1] or 0) * (end - start) > MOST_FLOPS * node.count:
         return False
     scalars = [0 if place in node.ranges else int(value) for place, value in enumerate(node.slots)]
-    whole = [(group[0][0], group[-1][1]) for group in groups]
-    parts = [part for group in groups for part in group]
-    key = (node.function(), *scalars, *whole, *parts)
+    from_0 = tuple((first - start, last - start) for first, last in parts)
+    key = (node.function(), *scalars, from_0)
     if key not in _TRIED:
-        _TRIED[key] = all(map(np.array_equal, _trial(node, whole), _trial(node, parts)))
+        _TRIED[key] = _has_same_bits(node, from_0)
     return _TRIED[key]
 
 
-def _trial(node: Node, parts: Sequence[Part]) -> list[np.ndarray]:
-    """Call a matrix product for each part, with random numbers in place of its arrays; return these arrays."""
-    rng = np.random.default_rng(0)
+def _has_same_bits(node: Node, parts: Sequence[Part]) -> bool:
+    """Call a product at once and in parts, with random numbers for its arrays; return whether it is the same."""
+    rng, end = np.random.default_rng(0), parts[-1][1]
     trial, arrays = copy.copy(node), []
     trial.slots = node.slots.copy()
-    for place in node.ranges:
-        a = aligned(node.args[place].size, node.args[place].dtype, np)
-        rng.standard_normal(out=a, dtype=a.dtype)
+    for place, extent in node.ranges.items():
+        own = node.args[place]
+        a = aligned(own.size if extent in node.shared else own.size * end // node.count, own.dtype, np)
+        rng.random(out=a, dtype=a.dtype)
+        a -= 0.5  # sums of both signs are rounded differently in more orders
         trial.slots[place] = address(a)
         arrays.append(a)
+    *_, product = arrays
+    Calls([[[(trial, 0, end)]]]).run()
+    at_once = product.copy()
     Calls([[[(trial, *part) for part in parts]]]).run()
-    return arrays
+    return np.array_equal(at_once, product)

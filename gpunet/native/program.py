@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from gpunet import builds
-from gpunet.native.division import row_tasks, slice_tasks
+from gpunet.native.division import chunk_rows, row_tasks, slice_tasks
 from gpunet.native.kernel import Division, Node, Range, library
 from gpunet.native.runtime import SOURCE, Calls, Task
 from gpunet.native.threads import thread_count
@@ -92,7 +92,7 @@ class Program:
         self._calls = Calls([phase.tasks(threads) for phase in self.phases])
         self.threads = min(threads, self._calls.most_tasks)
         self._run_one = self._calls.one_step(self.threads)
-        self._of_rows: tuple[int, Calls] = 0, self._calls
+        self._of_parts: dict[int, Calls] = {}
 
     @property
     def divides_by_rows(self) -> bool:
@@ -101,12 +101,19 @@ class Program:
 
     def run_rows(self, rows: int) -> None:
         """Run the first `rows` rows, once, of a program that is divided by rows."""
-        known, calls = self._of_rows
-        if rows != known:
-            calls = Calls([self.phases[0].tasks(self.threads, rows)])
-            self._of_rows = rows, calls
         worth_waking = self.flops * rows >= WAKING_FLOPS * self.phases[0].count
-        calls.run(threads=self.threads if worth_waking else 1)
+        self._calls_of_rows(rows).run(threads=self.threads if worth_waking else 1)
+
+    def _calls_of_rows(self, rows: int) -> Calls:
+        """Return the calls for the first `rows` rows, which are kept for each number of parts."""
+        phase = self.phases[0]
+        if rows >= phase.count:
+            return self._calls
+        parts = -(-rows // chunk_rows(phase.count))
+        if parts not in self._of_parts:
+            self._of_parts[parts] = Calls([phase.tasks(self.threads, rows)])
+        self._of_parts[parts].end_at(rows)
+        return self._of_parts[parts]
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
         """Run `steps` steps, by default on `self.threads` threads."""

@@ -33,8 +33,10 @@ class Calls:
         self.most_tasks = max(map(len, phases), default=1)
         blas = find_blas()
         setting = (0, 0) if blas is None or not blas.set_threads else (blas.get_threads, blas.set_threads)
+        self._calls = np.array(calls, np.int64).reshape(-1, 4)
+        self._last = np.flatnonzero(self._calls[:, 3] == self._calls[:, 3].max(initial=0))
         self._tables = [
-            np.array(calls, np.int64),
+            self._calls,
             _offsets([len(task) for tasks in phases for task in tasks]),
             _offsets([len(tasks) for tasks in phases]),
         ]
@@ -42,6 +44,10 @@ class Calls:
         run = library(SOURCE, ()).gpunet_run
         run.restype = None
         self._run = partial(run, ctypes.c_void_p(address(self._program)))
+
+    def end_at(self, row: int) -> None:
+        """Let the calls that end last end at `row`."""
+        self._calls[self._last, 3] = row
 
     def run(self, steps: int = 1, threads: int = 1) -> None:
         """Run all calls `steps` times."""

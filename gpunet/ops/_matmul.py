@@ -40,7 +40,8 @@ def matmul(
         out: (..., m, n), of a dtype that can hold the result.
         kernel: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a GPU), or on a GPU one of
             `kernels/matmul_*.cu`: "naive", "shared", "register", "vectorized", "double_buffered", "warp_tiled",
-            "split_k", "tiled", or "mma", which runs on tensor cores and rounds float32 operands to TF32.
+            "split_k", "tiled", or for float32 on tensor cores "mma", which rounds the operands to TF32, and "mma3",
+            which has the error of float32 (3xTF32).
 
     Returns:
         (..., m, n), without the axis of a vector operand.

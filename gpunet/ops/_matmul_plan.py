@@ -1,7 +1,8 @@
 """The choice of the kernel, tile and splits of a matrix product.
 
-The kernels `kernels/matmul_*.cu` go from simple to fast. "tiled" is the one in use; "mma" runs on tensor cores in TF32,
-only on request. `matmul_plan` returns the kernel, tile and splits for a shape, and the reason.
+The kernels `kernels/matmul_*.cu` go from simple to fast. "tiled" is the one in use. Only on request, "mma" and "mma3"
+multiply on tensor cores, in TF32 and with the error of float32. `matmul_plan` returns the kernel, tile and splits for a
+shape, and the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class MatmulPlan(NamedTuple):
 
     Attributes:
         kernel: "blas" or the name of a hand-written kernel.
-        tile: the tile of "tiled" or "mma", else None.
+        tile: the tile of "tiled", "mma" or "mma3", else None.
         splits: split-K: the number of parts of k that different blocks sum.
         why: the reason, as text.
 
@@ -52,7 +53,14 @@ FIXED_TILES = {
 }
 """Rows, columns and depth of the tile of the kernels without a choice. Their blocks have 256 threads."""
 
-KERNEL_NAMES = (*FIXED_TILES, "tiled", "mma")
+TENSOR_CORE_KERNELS = ("mma", "mma3")
+"""The kernels that multiply float32 operands on tensor cores, which need compute capability 8.0."""
+
+KERNEL_NAMES = (*FIXED_TILES, "tiled", *TENSOR_CORE_KERNELS)
+
+PRECISIONS = {"float32": "tiled", "tf32": "mma", "3xtf32": "mma3"}
+"""The kernel of float32 products for each precision: TF32 rounds the operands to 10 bits of mantissa; 3xTF32 multiplies
+on tensor cores, too, with the error of float32."""
 
 _inside: ContextVar[str | None] = ContextVar("gpunet_kernel", default=None)
 
@@ -145,9 +153,9 @@ def matmul_plan(
                 f"kernel {chosen!r}: a matrix of {m}x{n}x{k} has over {MAX_ELEMENTS:,} elements; split it."
             )
         return MatmulPlan("blas", None, 1, f"a matrix has over {MAX_ELEMENTS:,} elements, the maximum of a kernel")
-    if kernel == "mma" and dtype != FLOAT32:
-        raise ArgumentError(f"kernel 'mma' multiplies float32 operands as TF32; got {dtype}.")
-    if ("tiled", dtype) not in TILES or (chosen in (None, "mma") and dtype != FLOAT32):
+    if kernel in TENSOR_CORE_KERNELS and dtype != FLOAT32:
+        raise ArgumentError(f"kernel {kernel!r} multiplies float32 operands on tensor cores; got {dtype}.")
+    if ("tiled", dtype) not in TILES or (chosen in (None, *TENSOR_CORE_KERNELS) and dtype != FLOAT32):
         return MatmulPlan("blas", None, 1, f"{dtype} uses the library unless a kernel is requested")
     device = device or current_device()
     if chosen in FIXED_TILES:
@@ -156,11 +164,12 @@ def matmul_plan(
             blocks = batch * fixed_blocks(chosen, m, n)
             splits = _splits(blocks, k, FIXED_TILES[chosen][2], multiprocessors(device))
         return MatmulPlan(chosen, None, splits, why)
-    if chosen != "mma" and batch == 1 and (tuned := winners(device).get(product)):
+    with_tiles = chosen or "tiled"
+    if batch == 1 and (tuned := winners(device).get((with_tiles, product))):
         tile, splits, date = tuned
         why = f"tuned on {gpu_name(device)} on {date}: tile {tile}, splits {splits}"
-        return MatmulPlan("tiled", tile, splits, why)
-    return default_plan(chosen or "tiled", product, batch, multiprocessors(device))
+        return MatmulPlan(with_tiles, tile, splits, why)
+    return default_plan(with_tiles, product, batch, multiprocessors(device))
 
 
 def fixed_blocks(kernel: str, m: int, n: int) -> int:

@@ -13,7 +13,14 @@ from gpunet import native
 from gpunet.cuda import MAX_GRID, Kernel
 from gpunet.device import Array, Device, device_of, pointer
 from gpunet.errors import ArgumentError, DeviceError
-from gpunet.ops._matmul_plan import FIXED_TILES, KERNEL_NAMES, MatmulPlan, fixed_blocks, matmul_plan
+from gpunet.ops._matmul_plan import (
+    FIXED_TILES,
+    KERNEL_NAMES,
+    TENSOR_CORE_KERNELS,
+    MatmulPlan,
+    fixed_blocks,
+    matmul_plan,
+)
 from gpunet.ops.activations import ActivationFunction, Identity
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, zeros
@@ -80,7 +87,7 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
 
     Raises:
         ArgumentError: the requested kernel does not support the operands.
-        DeviceError: TF32 was requested on a GPU without tensor cores for it.
+        DeviceError: a kernel for tensor cores was requested on a GPU without TF32 tensor cores.
     """
     if xp is np:
         return None
@@ -97,17 +104,17 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     m, n = c.shape[-2:]
     layout, device = "".join("NT"[bool(transpose)] for transpose in transposes), device_of(c)
     plan = matmul_plan(m, n, a.shape[-1], layout=layout, batch=batch, dtype=c.dtype, kernel=kernel, device=device)
-    if plan.kernel == "mma":
-        _check_tensor_cores(device)
+    if plan.kernel in TENSOR_CORE_KERNELS:
+        _check_tensor_cores(device, plan.kernel)
     return None if plan.kernel == "blas" else plan
 
 
 @functools.cache
-def _check_tensor_cores(device: Device) -> None:
+def _check_tensor_cores(device: Device, kernel: str) -> None:
     """Raise `DeviceError` for a GPU without TF32 tensor cores."""
     capability = device.xp.cuda.Device(device.index).compute_capability
     if int(capability) < 80:
-        raise DeviceError(f"kernel 'mma' needs compute capability 8.0 or more; {device.name} has {capability}.")
+        raise DeviceError(f"kernel {kernel!r} needs compute capability 8.0 or more; {device.name} has {capability}.")
 
 
 def _is_transposed(a: Array) -> bool | None:
@@ -167,13 +174,17 @@ def run_plan(
         args = (a, b, *sides, c, *scratch, m, n, k, *strides, *sizes, function.parameter)
         KERNELS[plan.kernel](grid, (256,), *args, options=options)
         return
-    options |= {**tile.options(), "VECTOR_A": by_vectors(a), "VECTOR_B": by_vectors(b)}
+    options |= {
+        **tile.options(),
+        "VECTOR_A": by_vectors(a),
+        "VECTOR_B": by_vectors(b),
+        "VECTOR_C": by_vectors(c, *sides),
+    }
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
     if plan.kernel == "tiled":
         options["VECTOR_A"] &= flips[0]  # operands contiguous along k are loaded element by element: one variant less
         options["VECTOR_B"] &= not flips[1]
-        options["VECTOR_C"] = by_vectors(c, *sides)
     args = (a, b, *sides, c, column_sums, parts, arrivals, m, n, k, *strides, part_size, function.parameter)
     KERNELS[plan.kernel](grid, (tile.threads,), *args, options=options)
 

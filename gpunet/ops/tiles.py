@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Tile(NamedTuple):
-    """The tile sizes of a block: the template arguments of `TileShape` of the kernels "tiled" and "mma", in its order.
+    """The tile sizes of a block: the option TILE of the kernels "tiled", "mma" and "mma3", in its order.
 
     Attributes:
         bm: rows of the block tile.
@@ -56,7 +56,7 @@ class Tile(NamedTuple):
 
     @property
     def shape(self) -> str:
-        """The template arguments of `TileShape`, such as "64,64,8,32,32,8,4,3,1"."""
+        """The value of TILE, such as "64,64,8,32,32,8,4,3,1"."""
         return ",".join(map(str, self[:-1]))
 
     def options(self) -> dict[str, str | int]:
@@ -81,16 +81,34 @@ TILES = {
         (Tile(32, 32, 16, 32, 16, 4, 4, slices=4), 0),
     ),
     ("mma", FLOAT32): (
+        (Tile(128, 128, 16, 64, 32, stages=2, min_blocks=2), 1),
         (Tile(64, 64, 16, 32, 32), 1),
-        (Tile(32, 32, 16, 16, 16), 0),
+        (Tile(32, 32, 32, 16, 16), 0),
+    ),
+    ("mma3", FLOAT32): (
+        (Tile(128, 128, 16, 64, 32, stages=2), 1),
+        (Tile(64, 64, 16, 32, 32), 1),
+        (Tile(32, 32, 32, 16, 16), 0),
     ),
 }
 """Ordered from the tile with the most arithmetic per loaded byte to the tile that gives the most blocks. The number
 after a tile is the minimum number of blocks per SM for which the plan takes it, measured on an H100."""
 
-# for the kernel "tiled"; tests/compiler/kernels/resources.py shows that none spills registers on sm_75 and sm_90
-CANDIDATES: dict[np.dtype[Any], tuple[Tile, ...]] = {
-    FLOAT32: (
+_TENSOR_CORES = (
+    Tile(128, 128, 8, 64, 32),
+    Tile(128, 64, 16, 64, 32),
+    Tile(64, 128, 16, 64, 32),
+    Tile(64, 64, 32, 32, 32, stages=2),
+    Tile(64, 32, 32, 32, 16),
+    Tile(32, 64, 32, 16, 32),
+    Tile(32, 32, 16, 16, 16, stages=4),
+    Tile(16, 32, 32, 16, 16),
+    Tile(32, 16, 32, 16, 16),
+)
+
+# tests/compiler/kernels/resources.py shows that none spills registers on sm_75 and sm_90
+CANDIDATES: dict[tuple[str, np.dtype[Any]], tuple[Tile, ...]] = {
+    ("tiled", FLOAT32): (
         *(tile for tile, _ in TILES["tiled", FLOAT32]),
         Tile(256, 128, 8, 64, 64, 16, 8),
         Tile(128, 256, 8, 64, 64, 8, 16),
@@ -111,11 +129,17 @@ CANDIDATES: dict[np.dtype[Any], tuple[Tile, ...]] = {
         Tile(16, 16, 32, 16, 16, 2, 4, slices=2),
         Tile(16, 16, 64, 16, 16, 2, 4, slices=8),
     ),
-    FLOAT64: (
+    ("tiled", FLOAT64): (
         *(tile for tile, _ in TILES["tiled", FLOAT64]),
         Tile(64, 32, 16, 32, 16, 4, 4),
         Tile(32, 64, 16, 16, 32, 4, 4),
         Tile(32, 32, 16, 16, 16, 2, 4),
         Tile(16, 16, 32, 16, 16, 2, 4, slices=4),
     ),
+    ("mma", FLOAT32): (
+        *(tile for tile, _ in TILES["mma", FLOAT32]),
+        Tile(256, 128, 8, 64, 64, stages=2),
+        *_TENSOR_CORES,
+    ),
+    ("mma3", FLOAT32): (*(tile for tile, _ in TILES["mma3", FLOAT32]), *_TENSOR_CORES),
 }

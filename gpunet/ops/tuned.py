@@ -11,7 +11,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from gpunet.files import cache_folder, write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.ops.tiles import CANDIDATES, Tile
 
-FORMAT, VERSION = "gpunet tune", 3
+FORMAT, VERSION = "gpunet tune", 4
 LAYOUTS = ("NN", "NT", "TN")
 
 
@@ -60,15 +60,19 @@ class _Entry(TypedDict):
 
 
 class _Table(TypedDict):
-    """The file: entries by GPU and product."""
+    """The file: entries by GPU, kernel and product."""
 
     format: Literal["gpunet tune"]
-    version: Literal[3]
+    version: Literal[4]
     winners: dict[str, dict[str, _Entry]]
 
 
+Key: TypeAlias = tuple[str, Product]
+"""A kernel and a product."""
+
+
 class Winner(NamedTuple):
-    """The fastest tile and splits of a product, and the date of the measurement."""
+    """The fastest tile and splits of a kernel for a product, and the date of the measurement."""
 
     tile: Tile
     splits: int
@@ -81,7 +85,7 @@ def most_splits(tile: Tile, k: int) -> int:
 
 
 @functools.cache
-def winners(device: Device) -> Mapping[Product, Winner]:
+def winners(device: Device) -> Mapping[Key, Winner]:
     """Return the table of a device, read once. An unusable table is ignored with a warning."""
     if device.name == "cpu":
         return {}
@@ -104,7 +108,7 @@ def table_path() -> Path:
     return cache_folder() / "tuned.json"
 
 
-def read(path: Path) -> dict[str, dict[Product, Winner]]:
+def read(path: Path) -> dict[str, dict[Key, Winner]]:
     """Return the entries by GPU name; empty if there is no file.
 
     Raises:
@@ -125,22 +129,22 @@ def read(path: Path) -> dict[str, dict[Product, Winner]]:
         ) from None
 
 
-def _entry(name: str, entry: _Entry) -> tuple[Product, Winner]:
+def _entry(name: str, entry: _Entry) -> tuple[Key, Winner]:
     """Return an entry of the file, checked against the tiles of this version."""
-    dtypes = {str(dtype): dtype for dtype in CANDIDATES}
-    dtype, layout, sizes = name.split()
+    kernel, dtype, layout, sizes = name.split()
     m, n, k = map(int, sizes.split("x"))
-    if dtype not in dtypes or min(m, n, k) < 1:
-        raise ValueError(f"{name} is not a product of {', '.join(dtypes)}")
-    key = Product.of(m, n, k, layout, dtypes[dtype])
-    tile = next((tile for tile in CANDIDATES[key.dtype] if list(tile) == entry["tile"]), None)
+    tiles = {str(dtype): tiles for (of, dtype), tiles in CANDIDATES.items() if of == kernel}
+    if dtype not in tiles or min(m, n, k) < 1:
+        raise ValueError(f"{name} is not a product that a kernel with tiles computes")
+    key = kernel, Product.of(m, n, k, layout, np.dtype(dtype))
+    tile = next((tile for tile in tiles[dtype] if list(tile) == entry["tile"]), None)
     if tile is None or not 1 <= entry["splits"] <= most_splits(tile, k):
         raise ValueError(f"{name} cannot run as {entry['tile']} in {entry['splits']} splits")
     return key, Winner(tile, entry["splits"], entry["date"])
 
 
-def keep(device: Device, found: Mapping[Product, Winner]) -> Path:
-    """Add results to a device's table, replace those of the same products, and return the path.
+def keep(device: Device, found: Mapping[Key, Winner]) -> Path:
+    """Add results to a device's table, replace those of the same kernels and products, and return the path.
 
     Raises:
         OSError: the table cannot be written; an existing one is unchanged.
@@ -149,7 +153,7 @@ def keep(device: Device, found: Mapping[Product, Winner]) -> Path:
     path = table_path()
     table = read(path)
     table[gpu_name(device)] = {**table.get(gpu_name(device), {}), **found}
-    gpus = {gpu: {str(key): winner._asdict() for key, winner in of_gpu.items()} for gpu, of_gpu in table.items()}
+    gpus = {gpu: {f"{k} {p}": winner._asdict() for (k, p), winner in of_gpu.items()} for gpu, of_gpu in table.items()}
     text = json.dumps({"format": FORMAT, "version": VERSION, "winners": gpus}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, f"{text}\n".encode())

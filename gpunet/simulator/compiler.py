@@ -39,6 +39,7 @@ _COMMON = (
     "-fno-strict-aliasing",  # kernels read float arrays as float4
 )
 _KERNEL = (
+    "-fno-plt",  # calls of the checker and of __tls_get_addr take one jump less
     "-fvisibility=hidden",
     "-fno-gnu-unique",  # otherwise libraries would share the static variables of templates
     "-Werror=frame-larger-than=98304",  # a fiber's stack has 128 KiB, see fiber.cpp
@@ -67,12 +68,13 @@ _RUNTIME_SOURCES = (
     "findings.cpp",
     "collectives.cpp",
     "async_copy.cpp",
+    "tensor_core.cpp",
     "shared_memory.cpp",
     "signals.cpp",
 )
 _CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
 MODES = {
-    "fast": Mode((*_KERNEL, "-O2"), _RUNTIME, (*_RUNTIME_SOURCES, "unchecked.cpp")),
+    "fast": Mode((*_KERNEL, "-O2", "-fpeel-loops"), _RUNTIME, (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, with the runtime's own callbacks (checker.cpp, sanitizer.cpp).
     "check": Mode(
         (

@@ -39,6 +39,7 @@ _RULES = {
     r"cvta\.to\.shared\.T": "{0} = simulator::shared_address(reinterpret_cast<const void*>({1}))",
     r"cvt\.T\.[us](?:32|64)": "{0} = static_cast<{T}>({1})",
     r"cvt\.rna\.tf32\.f32": "{0} = simulator::float_to_tf32({1})",
+    r"cvt\.rn\.tf32\.f32": "{0} = simulator::float_to_even_tf32({1})",
     r"cvt\.rn\.f16x2\.f32": "{0} = simulator::pair_of<__half>({1}, {2})",
     r"cvt\.rn\.bf16x2\.f32": "{0} = simulator::pair_of<__nv_bfloat16>({1}, {2})",
     r"selp\.T": "{0} = {3} ? {1} : {2}",

@@ -86,7 +86,8 @@ class HasSolvers(HasNetwork):
             return
         trainer.callbacks = [EpochEnd(should_stop)]
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*gradients were not finite", GpunetWarning)  # `_end_epoch` handles it
+            for said in ("gradients were not finite", "rows are NaN"):  # `_end_epoch` handles it
+                warnings.filterwarnings("ignore", f".*{said}", GpunetWarning)
             trainer.fit(X, target, epochs=self.max_iter, **options)
         trainer.callbacks = []
 

@@ -11,48 +11,38 @@ Only rank 0 validates, logs and writes files.
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
+from enum import Enum
+from functools import cache, partial
 from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 
 from gpunet.device import Array, device_of, get_device, to_host
-from gpunet.errors import ArgumentError, MissingPackageError, RankError
+from gpunet.errors import ArgumentError, RankError
 from gpunet.layers.batch_norm import BatchNorm
 from gpunet.recording import Call
 from gpunet.training.allreduce import mpi_reducer, nccl_communicator
+from gpunet.training.launch import start_mpi
 from gpunet.training.protocol import Training
 from gpunet.training.rank_checks import rank_description
-from gpunet.training.watch import time_limit
+from gpunet.training.watch import abort_job_on_death
 from gpunet.versions import parts
 
 T = TypeVar("T")
 
-START_SECONDS = 30
-"""The time limit for the start of MPI, which waits until all ranks start it."""
 
-NOT_STARTED = (
-    f"gpunet: the ranks of mpiexec did not all start within {START_SECONDS} s; each of them must run the same training."
-)
+class Message(Enum):
+    """What a rank says in place of a value that the ranks exchange."""
 
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-"""Environment variables with the number of ranks: of MPICH's mpiexec and similar ones, and of Open MPI's."""
-
-
-def launched() -> Literal["mpi"] | None:
-    """Return "mpi" if mpiexec started this process as one of several ranks, else None; imports nothing."""
-    return "mpi" if _launched_size() > 1 else None
-
-
-def _launched_size() -> int:
-    return max(int(os.environ.get(name) or 1) for name in SIZES)
+    ENDED = "its program has ended"
 
 
 class Ranks:
@@ -73,6 +63,7 @@ class Ranks:
         self.size: int = 1 if comm is None else comm.size
         self.main = self.rank == 0
         self._nccl: Any = None
+        self._ended: int | None = None
 
     @classmethod
     def join(cls, distributed: Literal["mpi"] | None) -> Ranks:
@@ -81,23 +72,25 @@ class Ranks:
             return cls()
         if distributed != "mpi":
             raise ArgumentError(f"Trainer: distributed must be None or 'mpi', got {distributed!r}.")
-        try:
-            with time_limit(START_SECONDS, NOT_STARTED) if launched() else nullcontext():
-                from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py cannot find an MPI library
-            raise MissingPackageError(
-                f"distributed='mpi' needs mpi4py and an MPI library ({error}): pip install 'gpunet[mpi]'"
-            ) from None
-        ranks = cls(MPI.COMM_WORLD)
-        started = _launched_size()
-        if started not in (1, ranks.size):
-            raise RankError(
-                f"mpiexec started {started} ranks, but mpi4py sees {ranks.size}: they use two different MPI libraries. "
-                "Use the mpiexec of the library that mpi4py uses; 'gpunet[mpi]' installs MPICH's."
-            )
+        return cls._of_job()
+
+    @classmethod
+    @cache
+    def _of_job(cls) -> Ranks:
+        """Start MPI, and return the ranks that mpiexec started."""
+        ranks = cls(start_mpi())
         if ranks.size > 1:
             sys.excepthook = lambda kind, error, trace: ranks.end(error)
+            abort_job_on_death(
+                f"gpunet: rank {ranks.rank} of {ranks.size} ended before the training did; all ranks are terminated."
+            )
+            atexit.register(ranks._leave)
         return ranks
+
+    def _leave(self) -> None:
+        """Tell the other ranks that this one exits, and wait until they exchange a value or exit, too."""
+        if self._ended is None:
+            self.comm.allgather(Message.ENDED)
 
     def end(self, error: BaseException) -> NoReturn:
         """Terminate all ranks after an error of this one, because the others would wait for it forever."""
@@ -158,7 +151,19 @@ class Ranks:
         return all(self._gather(value))
 
     def _gather(self, thing: T) -> list[T]:
-        return [thing] if self.size == 1 else self.comm.allgather(thing)
+        """Return the things of all ranks.
+
+        Raises:
+            RankError: a rank has ended; the others wait for it in vain.
+        """
+        if self.size == 1:
+            return [thing]
+        if self._ended is None:
+            of_ranks = self.comm.allgather(thing)
+            if Message.ENDED not in of_ranks:
+                return of_ranks
+            self._ended = of_ranks.index(Message.ENDED)
+        raise RankError(f"rank {self._ended} ended before the training of the others; see its output.")
 
     def begin(self, trainer: Training, arrays: Sequence[np.ndarray] = (), **options: Any) -> None:
         """Check that all ranks agree, and copy the weights and the state of rank 0 to them.
@@ -188,19 +193,11 @@ class Ranks:
 
     def refuse_differences(self, described: Mapping[str, Any]) -> None:
         """Raise a `RankError` on all ranks if a rank's values differ from those of rank 0; the message names them."""
-        of_ranks = self._gather(described)
-        absent = [rank for rank, of_rank in enumerate(of_ranks) if of_rank is None]
-        if absent:
-            raise RankError(f"rank {absent[0]} failed before the training; see its error.")
-        first, *others = of_ranks
+        first, *others = self._gather(described)
         for rank, other in enumerate(others, 1):
             differing = [f"{name} is {other.get(name)}, not {a}" for name, a in first.items() if other.get(name) != a]
             if differing:
                 raise RankError(f"rank {rank} differs from rank 0: {'; '.join(differing)}.")
-
-    def stay_away(self) -> None:
-        """Tell the other ranks, which wait in `refuse_differences`, that this rank failed before it."""
-        self._gather(None)
 
     def rows(self, count: int) -> slice:
         """Return this rank's rows of a batch of `count` rows.

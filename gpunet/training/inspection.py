@@ -41,7 +41,7 @@ class Inspection(Versioned):
     metrics: dict[str, Metric]
     seed: int
     executor: ExecutorName
-    precision: Literal["float32", "tf32"]
+    precision: Literal["float32", "tf32", "3xtf32"]
     ema: float | None
     accumulate: int
     epoch: int

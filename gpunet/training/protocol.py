@@ -23,7 +23,7 @@ class Training(Protocol):
         metrics: metric functions for validation data, by name.
         history: one row per completed epoch.
         seed: seed of shuffles, dropout masks and the validation split.
-        precision: "float32" or "tf32".
+        precision: "float32", "tf32" or "3xtf32".
         executor: the setting for the executor of the steps.
         ema: decay of the moving average of the weights, or None.
         accumulate: number of batches per step.

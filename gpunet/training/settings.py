@@ -12,6 +12,7 @@ from gpunet.errors import ArgumentError
 from gpunet.layers.batch_norm import BatchNorm
 from gpunet.losses import LOSSES_BY_NAME, Loss, Task
 from gpunet.models import Model
+from gpunet.ops._matmul_plan import PRECISIONS
 from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.training.callbacks import Callback
 from gpunet.training.metrics import Metric, what_it_takes
@@ -21,8 +22,6 @@ from gpunet.versions import parts
 
 SETTINGS = {"model", "loss", "optimizer", "seed", "executor", "precision", "ranks", "ema", "accumulate"}
 """Attributes of a Trainer that its recorded steps depend on."""
-
-PRECISIONS = ("float32", "tf32")
 
 OPTIMIZERS_BY_NAME = {name.lower(): kind for name, kind in OPTIMIZERS.items()}
 

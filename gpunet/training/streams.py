@@ -92,6 +92,9 @@ class Stream(ABC):
             self._loss.require_weight()
             weight = check_row_weights(weight, len(arrays[0]))
             arrays.append(as_dtype(weight, self._model.dtype, "weight"))
+            with np.errstate(over="ignore"):
+                if not np.isfinite(arrays[-1].sum()):
+                    raise DataError(f"weight: the sum overflows in {self._model.dtype}; scale the weights.")
         kinds = [(a.shape[1:], a.dtype) for a in arrays]
         self._kinds = self._kinds or kinds
         if kinds != self._kinds:

@@ -52,8 +52,10 @@ class Trainer(Inspection):
             - "numpy", "native" (CPU): replay recorded NumPy calls; or C++ nodes on all cores, with a C++ compiler;
             - "graph", "persistent" (GPU): launch its kernels in a CUDA graph; or one kernel for many steps of an MLP;
             - "auto": the fastest that is available. If the step cannot be recorded, it warns and falls back to "eager".
-        precision: "float32", or "tf32" for float32 products on the tensor cores of a GPU, which round their operands to
-            10 bits of mantissa.
+        precision: of float32 products on a GPU; ignored on the CPU:
+            - "float32": on its FMA units;
+            - "tf32": on its tensor cores, which round the operands to 10 bits of mantissa;
+            - "3xtf32": on its tensor cores, by three products of parts of the operands, with the error of float32.
         ema: decay in [0, 1) of a moving average of the weights, as in `torch.optim.swa_utils`: after each applied step,
             average += (1 - ema) * (weights - average); it starts with the weights after the first step. Buffers, such
             as running statistics, are not averaged. Validation, `evaluate` and `predict` use the average; `model` keeps
@@ -91,7 +93,7 @@ class Trainer(Inspection):
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
         executor: ExecutorName = "auto",
-        precision: Literal["float32", "tf32"] = "float32",
+        precision: Literal["float32", "tf32", "3xtf32"] = "float32",
         ema: float | None = None,
         accumulate: int = 1,
         distributed: Literal["mpi"] | None = None,

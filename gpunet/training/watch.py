@@ -1,7 +1,8 @@
-"""A time limit for C code that may wait forever without returning to Python."""
+"""Processes that watch this one: it may wait in C code forever, or die without a word to the other ranks."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -27,3 +28,35 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
             yield
         finally:
             watch.stdin.close()
+
+
+ABORT = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+process, connection, message = sys.argv[1:]
+if sys.stdin.read():  # standard input ends without a word when the watched process dies
+    sys.exit()
+try:
+    status = int(open(f"/proc/{process}/stat").read().split()[-1])
+except OSError:  # not on Linux
+    status = 0
+if not os.WIFSIGNALED(status):  # mpiexec itself reports a signal
+    print(message, file=sys.stderr, flush=True)
+    time.sleep(0.2)  # mpiexec may drop output that it has not read when it terminates the ranks
+    os.write(int(connection), b"cmd=abort exitcode=%d\\n" % (os.WEXITSTATUS(status) or 1))
+"""
+
+
+def abort_job_on_death(message: str) -> None:
+    """Print a message and abort the MPI job if this process dies before its interpreter exits; a process watches it.
+
+    When the connection of a rank to MPICH's mpiexec closes, mpiexec kills the other ranks and returns the exit code of
+    that rank: 0 after `os._exit(0)`. The watching process keeps the connection open, and sends the command to abort.
+    Other launchers have no such connection; Open MPI's returns 1 for such a rank.
+    """
+    if "PMI_FD" not in os.environ:
+        return
+    connection = os.environ["PMI_FD"]
+    command = [sys.executable, "-S", "-c", ABORT, str(os.getpid()), connection, message]
+    watch = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[int(connection)])
+    atexit.register(watch.communicate, b"exited")

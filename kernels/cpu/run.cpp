@@ -291,9 +291,9 @@ class SingleThreadedBlas {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) void gpunet_run(const Program* program, Int steps, int threads) {
-    const FlushDenormals flush;
     Process& process = Process::get();
     const SingleThreadedBlas blas(*program, process);
+    const FlushDenormals flush;  // after `blas`: the threads that BLAS may start inherit the mode of this one
     if (threads <= 1 || !process.pool.try_run(*program, steps, threads)) run_alone(*program, steps);
 }
 

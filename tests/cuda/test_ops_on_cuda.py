@@ -207,3 +207,25 @@ def test_norms_and_gates_and_their_gradients(cuda, make, shape, dtype):
         return y, dx, *layer.grads.values(), *layer.buffers.values()
 
     assert_same(cuda, step, rng.normal(size=shape), dtype=dtype)
+
+
+@pytest.mark.parametrize("draw", ["standard_normal", "random"])
+def test_3xtf32_has_at_most_twice_the_error_of_a_float32_product(cuda, draw):
+    a, b = getattr(np.random.default_rng(0), draw)((2, 256, 256)).astype(np.float32)
+    a, b = np.tile(a, (1, 16)), np.tile(b, (16, 1))
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    errors = {}
+    for kernel in ("tiled", "mma3"):
+        c = gn.ops.matmul(cuda.asarray(a), cuda.asarray(b), kernel=kernel)
+        errors[kernel] = np.linalg.norm(cuda.to_host(c) - expected)
+    assert errors["mma3"] <= 2 * errors["tiled"], errors
+
+
+@pytest.mark.parametrize("kernel", ["mma", "mma3"])
+def test_tensor_cores_treat_infinity_and_nan_as_float_arithmetic_does(cuda, kernel):
+    a, b = np.random.default_rng(0).standard_normal((2, 64, 64), np.float32)
+    a[1:4, 7] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    c = cuda.to_host(gn.ops.matmul(cuda.asarray(a), cuda.asarray(b), kernel=kernel))
+    np.testing.assert_allclose(c, expected, atol=1e-4 if kernel == "mma3" else 0.1)

@@ -230,10 +230,14 @@ def fail(how: str, folder: Path) -> None:
         if trainer.ranks.rank == 1 and trainer.optimizer.steps == 12:
             if how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if how == "exits":
+                os._exit(0)
             raise ValueError("planted")
 
     callbacks = [AtEachStep(at), gn.Checkpoint(folder / "checkpoint.safetensors")]
-    if how == "outside" and gn.Trainer(gn.MLP([5, 3]), distributed="mpi").ranks.rank == 1:
+    if how in ("outside", "ends") and gn.Trainer(gn.MLP([5, 3]), distributed="mpi").ranks.rank == 1:
+        if how == "ends":
+            return
         raise ValueError("planted")
     trained("mpi", callbacks=callbacks)
 

@@ -39,6 +39,9 @@ def test_whole_numbers_names_and_known_functions_are_evaluated(text, value):
         "ceil_div(a=1)",
         "m := 3",
         "ceil_div(*[1, 2])",
+        pytest.param("-" * 100_000 + "1", id="many signs"),
+        pytest.param("1" + "+1" * 100_000, id="a long sum"),
+        pytest.param("(" * 5_000 + "1" + ")" * 5_000, id="many parentheses"),
     ],
 )
 def test_nothing_else_is(text):

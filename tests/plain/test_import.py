@@ -13,6 +13,7 @@ import gpunet
 
 PACKAGE = Path(gpunet.__file__).parent
 LAYERS = {
+    "startup": 0,
     "errors": 0,
     "random": 0,
     "files": 0,

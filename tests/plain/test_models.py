@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
 from gpunet.data import Standardizer
-from gpunet.errors import ArgumentError, DataError, DTypeError, ShapeError, StateError
+from gpunet.errors import ArgumentError, DataError, DTypeError, GpunetWarning, ShapeError, StateError
 from gpunet.models.inference import LARGEST_BATCH
 from gpunet.ops.activations import FUNCTIONS
 
@@ -180,6 +180,16 @@ class TestPredict:
         assert_array_equal(model.predict(X), np.array(["a", "b", "c"])[logits.argmax(axis=1)])
         shares = np.exp(logits.astype(float))
         assert_allclose(model.predict_proba(X), shares / shares.sum(axis=1, keepdims=True), rtol=1e-5)
+
+    def test_outputs_that_are_nan_are_one_warning(self):
+        model = self.model("classification", 3)
+        model.parameters()["1.bias"][0] = np.nan
+        with pytest.warns(GpunetWarning, match=r"the outputs of 6 of 6 rows are NaN") as caught:
+            model.predict(X)
+        assert len(caught) == 1
+        with pytest.warns(GpunetWarning, match=r"10,000 of 10,000 rows") as caught:  # several batches
+            model.predict_proba(np.ones((10_000, 4)))
+        assert len(caught) == 1
 
     def test_binary_gives_a_label_a_row_for_one_output(self):
         model = self.model("binary", 1)

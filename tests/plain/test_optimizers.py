@@ -169,6 +169,14 @@ def test_clip_norm_scales_the_gradient_down_to_a_norm(norm):
     assert_allclose(flat(model.gradients()), expected, rtol=1e-12)
 
 
+def test_a_gradient_whose_squares_overflow_is_clipped_to_the_norm():
+    layer = gn.Linear(2, 1, bias=False, rng=0)
+    before, layer.grads["weight"] = layer.params["weight"].copy(), [[3e20], [4e20]]
+    with np.errstate(over="ignore"):
+        gn.SGD(1.0, clip_norm=1.0).attach(layer).step()
+    assert_allclose(before - layer.params["weight"], [[0.6], [0.8]], rtol=1e-5)
+
+
 def test_clip_value_clips_each_element_before_clip_norm():
     model = build_model()
     (gradient,) = random_gradients(model, 1)

@@ -22,6 +22,7 @@ SECTIONS = {
     "layers": products.LAYERS,
     "bias-activation": fused.BIAS,
     "squares": products.SQUARE,
+    "tf32": products.TF32,
     "kernels": fused.OTHER,
     "peers": step.PEERS,
     "sanitizer": sanitizer.SECTION,

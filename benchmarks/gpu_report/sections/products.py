@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from benchmarks.frameworks.problem import Problem
@@ -10,7 +11,7 @@ from benchmarks.peers import NETS
 from gpunet.bench.case import Case
 
 SQUARES, LARGE, LARGEST = ("256", "512", "1024", "2048"), "4096", "8192"
-FASTEST = ("blas", "register", "tiled", "mma")  # the slower kernels would take most of the time
+FASTEST = ("blas", "register", "tiled", "mma", "mma3")  # the slower kernels would take most of the time
 
 
 def products_of(net: Problem) -> Iterator[tuple[str, str]]:
@@ -46,5 +47,13 @@ def measure_squares(setup: Setup) -> Iterator[list[Row]]:
     yield from measure_cases(setup, cases_of("matmul", [LARGEST]), FASTEST)
 
 
+def measure_tf32(setup: Setup) -> Iterator[list[Row]]:
+    """Compare `mma` with cuBLAS in TF32. CuPy reads the variable at the first product of the section's process."""
+    os.environ["CUPY_TF32"] = "1"
+    sizes = ("20",) if setup.simulated else (LARGE, LARGEST)
+    yield from measure_cases(setup, cases_of("matmul", sizes), ("blas", "mma"))
+
+
 LAYERS = Section("Matrix products of MLPs", 60, measure_layers, show_cases)
 SQUARE = Section("Square matrix products", 95, measure_squares, show_cases)
+TF32 = Section("Square matrix products, cuBLAS in TF32", 20, measure_tf32, show_cases)

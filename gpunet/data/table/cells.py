@@ -10,7 +10,7 @@ from itertools import count, zip_longest
 from typing import Any
 
 from gpunet.data.table.dates import DATES
-from gpunet.data.table.numerals import NO_NUMBER, parse_number, proven_mark
+from gpunet.data.table.numerals import NO_NUMBER, is_plain, proven_mark
 from gpunet.errors import DataError
 
 _WHOLE, _YEAR = re.compile(r"\d+"), re.compile(r"(1[89]|2[01])\d\d")
@@ -30,7 +30,7 @@ def reader(lines: Iterable[str], sep: str, *, spaced: bool = True, strict: bool 
 
 def is_value(cell: str) -> bool:
     """Return whether a cell is a number or a date; the cells of a header are neither."""
-    return any(parse_number(cell, decimal) is not None for decimal in ".,") or bool(DATES.match(cell))
+    return is_plain(cell) or bool(DATES.match(cell))
 
 
 def is_header(rows: list[list[str]]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
-from gpunet.data.table.numerals import FEW_SLIPS, parse_number
+from gpunet.data.table.numerals import FEW_SLIPS, is_plain
 from gpunet.data.table.tables import Table
 from gpunet.data.table.values import LARGEST, Values, is_categorical, is_date, is_number
 from gpunet.errors import ArgumentError, DataError
@@ -88,7 +88,7 @@ def _of_text(table: Table, name: str, wanted: bool) -> Column:
         return Column(name, "ignored", "has no value")
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
-    if any(parse_number(text, decimal) is not None for text in distinct[:SAMPLE] for decimal in ".,"):
+    if any(map(is_plain, distinct[:SAMPLE])):
         read = table.numbers(name)
         text = slips(read)
         if not len(text):

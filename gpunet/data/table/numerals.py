@@ -109,11 +109,16 @@ def proven_mark(text: str) -> str | None:
     return None if not readers else readers[0] if len(readers) == 1 else ""
 
 
+def is_plain(text: str) -> bool:
+    """Return whether a text is a number by itself; one in parentheses is only among such numbers."""
+    return ")" not in text and any(parse_number(text, decimal) is not None for decimal in _OTHER)
+
+
 def canonical(text: str) -> str:
     """Return the one way of writing a number or a truth value; other text as it is."""
     if text.lower() in ("true", "false"):
         return text.capitalize()
-    number = parse_number(text, ".")
+    number = parse_number(text, ".") if is_plain(text) else None
     return text if number is None else class_name(number)
 
 

@@ -10,6 +10,7 @@ from gpunet.data.table.opening import READING, Source, memory
 from gpunet.data.table.sniffing import no_data
 from gpunet.data.table.tables import Table, of_frame
 from gpunet.errors import DataError, MissingPackageError
+from gpunet.files import check_regular
 
 NUMBER = 8
 """Bytes of a number in memory; a parquet file may need fewer."""
@@ -46,6 +47,7 @@ def read_parquet(path: Path) -> Table:
     except ImportError:
         raise MissingPackageError("parquet files are read by pyarrow: pip install 'pyarrow>=18'") from None
     try:
+        check_regular(path)
         file = parquet.read_metadata(path)
         unpacked = sum(file.row_group(i).total_byte_size for i in range(file.num_row_groups))
         if max(unpacked, NUMBER * file.num_rows * file.num_columns) > memory() // READING:

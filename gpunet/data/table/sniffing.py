@@ -56,7 +56,7 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
     first_row, *below = (row for _, row in rows)
-    if has_row_names(lines[first:], [len(row) for _, row in rows]):
+    if has_row_names(lines[first:], [len(row) for _, row in rows], sep):
         first_row = ["", *first_row]
     named = is_header([first_row, *below])
     has_header = named if options.header is None else options.header
@@ -73,9 +73,13 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
     return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
 
 
-def has_row_names(lines: Sequence[str], widths: Sequence[int]) -> bool:
-    """Return whether the first column has quoted row names and no name in the header, as R writes them."""
-    quoted = all(line.startswith('"') for line in lines if line.strip())
+def has_row_names(lines: Sequence[str], widths: Sequence[int], sep: str) -> bool:
+    """Return whether the first column has quoted row names and no name in the header, as R writes them.
+
+    Lines that end with a separator have an empty last column instead.
+    """
+    lines = [line.rstrip("\r\n") for line in lines if line.strip()]
+    quoted = all(line.startswith('"') for line in lines) and not all(line.endswith(sep) for line in lines[1:])
     return quoted and len(widths) > 1 and {*widths[1:]} == {widths[0] + 1}
 
 
@@ -150,7 +154,7 @@ def _separator(lines: Sequence[str], likely: str | None) -> str:
         except csv.Error:
             continue
         if widths and widths[0] > 1:
-            share[sep] = 1.0 if has_row_names(lines, widths) else widths.count(widths[0]) / len(widths)
+            share[sep] = 1.0 if has_row_names(lines, widths, sep) else widths.count(widths[0]) / len(widths)
     if likely and share.get(likely) == 1:
         return likely
     by_blanks = share.pop(BLANKS, 0) == 1 and len(lines) > 1

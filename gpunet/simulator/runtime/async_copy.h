@@ -1,4 +1,4 @@
-// Asynchronous copies (cp.async), for kernels that call these functions `#ifdef GPUNET_SIMULATOR`.
+// Asynchronous copies (cp.async), issued by inline PTX and by cuda_pipeline.h.
 //
 // A GPU may execute a copy at any time between its issue and its wait. So both count as accesses to source and
 // destination, and the checker finds races with either. The wait copies what the source holds then. Until the wait the
@@ -76,11 +76,6 @@ inline __attribute__((always_inline)) void wait_copies(unsigned pending) {
     else if (copy.bytes == 8) execute<8>(copy);
     else execute<4>(copy);
   }
-}
-
-template <int PENDING>
-inline __attribute__((always_inline)) void wait_copies() {
-  wait_copies(PENDING);
 }
 
 }  // namespace simulator

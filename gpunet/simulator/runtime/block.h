@@ -20,15 +20,15 @@ enum class State : char {
   exited
 };
 
-struct Thread {
+struct alignas(64) Thread {  // what every switch uses lies in one cache line
   State state = State::unstarted;
-  uint3 index;
   unsigned number;
+  uint3 index;
   Fiber* fiber = nullptr;
+  Where where;
   unsigned mask = 0;  // the mask of the warp collective at which the thread waits
   Operation operation = nullptr;
   Memory memory = Memory::unordered;
-  Where where;
   CopyQueue copies;
   std::vector<Copy> room_for_copies;
 };
@@ -45,6 +45,7 @@ struct Block {
   unsigned number;
   unsigned unstarted = 0;  // the first thread that has not started
   unsigned exited = 0;
+  unsigned waiting = 0;  // threads at the block barrier
   unsigned epoch = 0;
   unsigned votes = 0;         // number of true predicates at the current barrier
   unsigned last_votes = 0;    // and at the last released barrier
@@ -67,7 +68,10 @@ void release(State state);
 // Records why no thread can continue, and abandons the launch.
 bool fail_block(const std::string& text);
 
-// Switches to the scheduler, which resumes the running thread in its turn once its state is `ready`.
+// Lets other threads run; resumes the running thread in its turn once its state is `ready`.
+void yield();
+
+// The same for a thread that has exited or abandons the launch.
 void return_to_scheduler();
 
 // Marks the running thread as exited.

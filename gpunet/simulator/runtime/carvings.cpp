@@ -1,5 +1,6 @@
 #include "carvings.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace {
 
 // Pointers closer than this may be views of one array, such as a tile and its interior.
 constexpr ptrdiff_t kLeastElements = 8;
+constexpr size_t kLargestAlignment = 16;  // that an access requires
 
 struct Carving {
   const char *name = nullptr, *begin = nullptr;
@@ -59,7 +61,13 @@ const DeclaredShared* declared_at(const char* address) {
   return nullptr;
 }
 
-void forget_declared() { declared.clear(); }
+size_t least_alignment;
+
+void forget_declared() {
+  declared.clear();
+  least_alignment = kLargestAlignment;
+}
+
 void forget_carvings() {
   carvings.clear();
   suspicions.clear();
@@ -67,6 +75,7 @@ void forget_carvings() {
 
 void note_shared(const void* begin, size_t bytes, size_t alignment) {
   if (declared_at(static_cast<const char*>(begin))) return;
+  least_alignment = std::min(least_alignment, alignment);
   const size_t end = declared.empty() ? 0 : declared.back().device_offset + declared.back().bytes;
   declared.push_back({static_cast<const char*>(begin), bytes, alignment, (end + alignment - 1) / alignment * alignment});
 }
@@ -89,7 +98,7 @@ void check_carving(unsigned id, const void* begin, const void* element) {
   const ptrdiff_t bytes = static_cast<const char*>(element) - carving.begin;
   std::string* finding = new_finding(Grade::error, kKind, place, number);
   if (!finding) return;
-  *finding = "out of bounds at " + place_text(place - 1) + " by " + describe(running.now.block, running.now.thread) +
+  *finding = "out of bounds at " + place_text(place - 1) + " by " + describe(running.now.block(), running.now.thread()) +
              ": element " + std::to_string(bytes / static_cast<ptrdiff_t>(carving.element_bytes)) + " of " +
              carving.name + ", which lies in " + carvings[number].name + "; both are arrays in dynamic shared memory";
   suspicions.push_back({id, static_cast<unsigned>(number), place});

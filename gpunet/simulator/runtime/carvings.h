@@ -13,6 +13,9 @@ struct DeclaredShared {
 // Returns the static variable at `address`, or null if the kernel has not passed its declaration.
 const DeclaredShared* declared_at(const char* address);
 
+// The least alignment of these variables, at most 16.
+extern size_t least_alignment __attribute__((visibility("hidden")));
+
 void forget_declared();   // at the begin of a launch
 void forget_carvings();   // at the begin of a block
 

@@ -17,12 +17,10 @@ namespace simulator {
 namespace {
 
 std::vector<uint8_t> shared_flags;  // a flag per byte of static and dynamic shared memory: initialized
-uint32_t newest_generation = 0, generation = 0, shared_generation = 0;
 
 // A write that races with an earlier write. After it is executed, memory shows whether it wrote the same value.
 constexpr size_t kLargestSettled = 16;
 struct {
-  bool pending = false;
   MemoryAccess access;
   Access now, other;
   char before[kLargestSettled];
@@ -38,28 +36,28 @@ struct {
 
 void accept_guess(Region& region, const MemoryAccess& a) {
   const Access& now = running.now;
-  if (guess.address == a.address && guess.now.block == now.block && guess.now.thread == now.thread)
+  if (guess.address == a.address && guess.now.block() == now.block() && guess.now.thread() == now.thread())
     take_back("race", guess.place, guess.other);
   guess.address = nullptr;
-  const size_t begin = (a.address - region.begin) / region.cell_bytes;
-  for (size_t i = begin; i < begin + a.bytes / region.cell_bytes; ++i) region.cells[i].reads.forget_own(now);
+  const size_t begin = (a.address - region.begin) >> region.cell_shift;
+  for (size_t i = begin; i < begin + (a.bytes >> region.cell_shift); ++i) region.cells[i].reads.forget_own(now);
 }
 
 void settle_race() {
-  unsettled.pending = false;
+  running.exceptions &= ~kRacePending;
   const MemoryAccess& a = unsettled.access;
   if (std::memcmp(a.address, unsettled.before, a.bytes) != 0) correct_race(a, unsettled.now, unsettled.other);
 }
 
-bool plain_write(bool write, bool atomic) { return write && !atomic; }
 bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
 
 void note_race(const MemoryAccess& a, const Access& other) {
-  if (!a.write && other.atomic) guess = {.address = a.address, .place = a.place, .other = other.place, .now = running.now};
-  const bool writes = plain_write(a.write, a.atomic) && plain_write(other.write, other.atomic);
+  if (!a.write && other.atomic()) guess = {.address = a.address, .place = a.place, .other = other.place(), .now = running.now};
+  const bool writes = a.write && !a.atomic && other.plain_write();
   if (!writes || a.issue || a.bytes > kLargestSettled) return report_race(Grade::error, a, other);
   report_race(Grade::benign, a, other);
-  unsettled = {.pending = true, .access = a, .now = running.now, .other = other, .before = {}};
+  running.exceptions |= kRacePending;
+  unsettled = {.access = a, .now = running.now, .other = other, .before = {}};
   std::memcpy(unsettled.before, a.address, a.bytes);
 }
 
@@ -77,23 +75,19 @@ void check_initialized(Region& region, const MemoryAccess& a) {
 }
 
 void check_race(Region& region, const MemoryAccess& a) {
-  if (region.cell_bytes == 4 && ((a.bytes | (a.address - region.begin)) & 3)) split_cells(region);
-  Access access = running.now;
-  access.place = a.place;
-  access.atomic = a.atomic;
-  access.write = a.write;
-  const uint32_t current = region.shared ? shared_generation : generation;
-  const size_t begin = (a.address - region.begin) / region.cell_bytes;
-  const size_t end = begin + a.bytes / region.cell_bytes;
-  Access race{};
+  if (region.cell_shift && ((a.bytes | (a.address - region.begin)) & 3)) split_cells(region);
+  const Access access = running.now.at(a.place, a.write, a.atomic);
+  const size_t begin = (a.address - region.begin) >> region.cell_shift;
+  const size_t end = begin + (a.bytes >> region.cell_shift);
+  Access race;
   for (size_t i = begin; i < end; ++i) {
     Cell& cell = region.cells[i];
-    if (cell.generation != current) cell = Cell{.generation = current};
-    if (const Access* other = cell.conflict(access)) [[unlikely]]
-      if (!race.place || plain_write(race.write, race.atomic)) race = *other;
-    cell.add(access);
+    cell.enter(region.generation);
+    if (const Access* other = cell.conflict(access, region.atomics[i])) [[unlikely]]
+      if (race.empty() || race.plain_write()) race = *other;
+    cell.add(access, region.atomics[i]);
   }
-  if (race.place) note_race(a, race);
+  if (!race.empty()) note_race(a, race);
 }
 
 [[noreturn]] void stop_at(const char* kind, const std::string& where, const MemoryAccess& a) {
@@ -116,18 +110,16 @@ void check_alignment(const MemoryAccess& a) {
 }
 
 void count(const Region& region, const MemoryAccess& a) {
-  if (reads(a)) (region.shared ? counts.shared_read : counts.global_read) += a.bytes;
-  if (a.write) (region.shared ? counts.shared_written : counts.global_written) += a.bytes;
+  if (reads(a)) *region.read += a.bytes;
+  if (a.write) *region.written += a.bytes;
 }
 
 }  // namespace
 
 void check_access(const MemoryAccess& a) {
-  if (--running.accesses_left == 0 || unsettled.pending) [[unlikely]] {
-    if (running.accesses_left == 0) abandon_launch();
-    settle_race();
-  }
-  Region* region = find_region(a.address);
+  if (running.exceptions & kLimited && --running.accesses_left == 0) abandon_launch();
+  checker::settle();
+  Region* region = find_region(a.address, a.place);
   if (a.rounds && !(region && region->shared)) ++counts.rounding_atomics;
   if (!region) {
     // Other variables of the library, such as constants and the compiler's tables.
@@ -153,7 +145,7 @@ void report_misaligned(const MemoryAccess& a, size_t alignment) {
 void report_arithmetic(const char* what, uint32_t place) {
   if (std::string* finding = new_finding(Grade::error, what, place))
     *finding = std::string(what) + " at " + place_text(place - 1) + " by " +
-               describe(running.now.block, running.now.thread);
+               describe(running.now.block(), running.now.thread());
 }
 
 void thread_fence() { note_fence(); }
@@ -163,21 +155,19 @@ namespace checker {
 void begin_launch() {
   shared_flags.assign(static_shared.bytes + launch->dynamic_shared_bytes, 0);
   begin_regions(shared_flags.data());
-  generation = ++newest_generation;
-  unsettled.pending = false;
+  running.exceptions = 0;
   guess.address = nullptr;
   forget_declared();
-  running.accesses_left = ~uint64_t{0};
   forget_handovers();
 }
 
 void settle() {
-  if (unsettled.pending) settle_race();
+  if (running.exceptions & kRacePending) settle_race();
 }
 
 void begin_block() {
   forget_carvings();
-  shared_generation = ++newest_generation;
+  begin_generation(true);
   begin_block_handovers();
 }
 
@@ -192,7 +182,7 @@ void exit_thread() {
 void forget_shared() { std::fill(shared_flags.begin(), shared_flags.end(), 0); }
 
 void pass_grid_barrier() {
-  generation = ++newest_generation;
+  begin_generation(false);
   forget_handovers();
 }
 

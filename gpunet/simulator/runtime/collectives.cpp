@@ -30,9 +30,9 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
            ", with different operations or masks");
   }
   warp.lanes.misread = 0;
-  running.watched = false;
+  running.exceptions |= kUnwatched;
   first.operation(warp.lanes, participants);
-  running.watched = true;
+  running.exceptions &= ~kUnwatched;
   if (kChecked && warp.lanes.misread && !thread_was_stopped()) {
     const Thread& reader = lane_of(warp_number, __builtin_ctz(warp.lanes.misread));
     const Where where = reader.where;
@@ -43,7 +43,8 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
     if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (first.memory == Memory::ordered) running.now.warp_epoch = ++warp.epoch;
+  if (first.memory == Memory::ordered)
+    running.now = Access::of(block->number, thread->number, block->epoch, ++warp.epoch);
   return true;
 }
 
@@ -69,7 +70,7 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
   thread->where = where;
   thread->state = State::at_warp_collective;
   warp.arrived |= 1u << lane;
-  if (!complete_collective(warp_number, mask)) return_to_scheduler();
+  if (!complete_collective(warp_number, mask)) yield();
   if (out_bytes) std::memcpy(out, warp.lanes.out[lane], out_bytes);
 }
 
@@ -77,7 +78,7 @@ void warp_collective(unsigned mask, Operation operation, const void* in, size_t 
 unsigned active_mask(Where where) {
   thread->where = where;
   thread->state = State::at_active_mask;
-  return_to_scheduler();
+  yield();
   return thread->mask;
 }
 

@@ -52,7 +52,11 @@ std::vector<uint32_t> kernel_stack() {
   return stack;
 }
 
-void limit_accesses() { running.accesses_left = std::min(running.accesses_left, kAccessesAfterError); }
+void limit_accesses() {
+  if (running.exceptions & kLimited) return;
+  running.exceptions |= kLimited;
+  running.accesses_left = kAccessesAfterError;
+}
 
 }  // namespace
 
@@ -79,6 +83,7 @@ std::string* new_finding(Grade grade, const char* kind, uint32_t place, uint32_t
 }
 
 bool same_place(Where a, Where b) {
+  if (std::memcmp(&a, &b, sizeof a) == 0) return true;
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
@@ -105,7 +110,7 @@ void take_back(const char* kind, uint32_t place, uint32_t other) {
   if (known == numbers.end() || !findings[known->second].times) return;
   --findings[known->second].times;
   const auto is_error = [](const Finding& finding) { return finding.times && finding.grade == Grade::error; };
-  if (std::none_of(findings.begin(), findings.end(), is_error)) running.accesses_left = ~uint64_t{0};
+  if (std::none_of(findings.begin(), findings.end(), is_error)) running.exceptions &= ~kLimited;
 }
 
 void retract(const char* kind, uint32_t place, uint32_t other) {

@@ -6,27 +6,56 @@
 
 namespace simulator {
 
+// How far an earlier access is from being ordered before a later one: the scope of the missing synchronization.
+enum Distance { kOrdered, kSameWarp, kSameBlock, kOtherBlock };
+
+// The distance if only barriers order accesses.
+[[gnu::always_inline]] inline Distance distance_by_barriers(Access earlier, Access later) {
+  const uint64_t difference = earlier.actor ^ later.actor;
+  if (difference & Access::kBlock) return kOtherBlock;
+  if (difference >> 32) return kOrdered;
+  if (difference & Access::kWarp) return kSameBlock;
+  return difference && earlier.warp_epoch() == later.warp_epoch() ? kSameWarp : kOrdered;
+}
+
 // A summary of many accesses of one kind: the latest, and the one that is farthest from being ordered before the
 // latest. If any of the accesses is not ordered before a later access, then one of these two is not. So findings do
 // not depend on the order in which threads run.
 struct Recent {
-  Access latest{}, farthest{};
+  Access latest, farthest;
 
-  void add(const Access& access);
-  void forget_own(const Access& access);  // the records of the thread of `access`
-  const Access* not_ordered_before(const Access& access) const;
+  [[gnu::always_inline]] void add(Access access, auto distance) {
+    const Distance to_latest = latest.empty() ? kOrdered : distance(latest, access);
+    if (to_latest != kOrdered && (farthest.empty() || to_latest >= distance(farthest, access))) farthest = latest;
+    latest = access;
+  }
+
+  void forget() { latest.detail = farthest.detail = 0; }
+  void forget_own(Access access);  // the records of the thread of `access`
+  const Access* not_ordered_before(Access access) const;
 };
 
-// The history of a few bytes: the last plain write, and the reads and the atomics since.
-struct Cell {
-  uint32_t generation = 0;  // the records are valid only if this is the current generation
-  Access write{};
-  Recent reads, atomics;
+// The history of a few bytes: the last plain write, and the reads since. Atomics are kept apart, because they are rare.
+struct alignas(64) Cell {
+  uint64_t state = 0;  // the generation, in which alone the records are valid, and the flags below
+  Access write;
+  Recent reads;
 
-  // Returns an earlier access that `access` races with, or null.
-  const Access* conflict(const Access& access) const;
+  static constexpr uint64_t kWritten = 1, kAtomics = 2, kFlags = 3;  // whether there are atomics since the last write
 
-  void add(const Access& access);
+  bool has(uint64_t flag) const { return state & flag; }
+
+  // Removes the records of another generation, a multiple of kFlags + 1.
+  void enter(uint64_t generation) {
+    if ((state & ~kFlags) == generation) return;
+    state = generation;
+    write = {};
+    reads.forget();
+  }
+
+  // Returns an earlier access that `access` races with, or null. `atomics` are those since the last plain write.
+  const Access* conflict(Access access, const Recent& atomics) const;
+  void add(Access access, Recent& atomics);
 };
 
 // Handovers of data between blocks by a __threadfence and an atomic, as in "the last block to arrive computes the sum".

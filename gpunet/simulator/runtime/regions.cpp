@@ -1,7 +1,9 @@
 #include "regions.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
-#include <cstdlib>
+#include <iterator>
 #include <new>
 
 #include "scheduler.h"
@@ -11,32 +13,40 @@ namespace simulator {
 namespace {
 
 std::vector<Region> regions;
-Region* last_region;
+Region nowhere{};
+uint64_t newest_generation = 0;
 
-// The cells of all regions are one array that only grows. A new generation invalidates all without a write.
+// The records of all regions, which only grow. A new generation makes all invalid without a write.
 Cell* cells = nullptr;
-size_t cell_capacity = 0, cells_used = 0;
+Recent* atomics = nullptr;
+size_t capacity = 0, used = 0;
 
 constexpr size_t cell_count(size_t bytes) { return (bytes + 3) / 4; }
 
-Cell* new_cells(size_t count) {
-  auto* result = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));  // takes memory only at the first access
-  if (!result && count) throw std::bad_alloc();
-  return result;
-}
-
 void reserve_cells(size_t count) {
-  cells_used = 0;
-  if (count <= cell_capacity) return;
-  std::free(cells);
-  cell_capacity = 0;
-  cells = new_cells(count);
-  cell_capacity = count;
+  constexpr size_t bytes = sizeof(Cell) + sizeof(Recent);
+  used = 0;
+  if (count <= capacity) return;
+  if (capacity) munmap(cells, capacity * bytes);
+  capacity = 0;
+  // zeros; a page takes memory only at its first access
+  void* memory = mmap(nullptr, count * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  cells = static_cast<Cell*>(memory);
+  atomics = reinterpret_cast<Recent*>(cells + count);
+  capacity = count;
 }
 
 void add_region(Region region) {
-  region.cells = cells + cells_used;
-  cells_used += cell_count(region.end - region.begin);
+  const size_t bytes = region.end - region.begin;
+  region.cells = cells + used;
+  region.atomics = atomics + used;
+  used += cell_count(bytes);
+  region.read = region.shared ? &counts.shared_read : &counts.global_read;
+  region.written = region.shared ? &counts.shared_written : &counts.global_written;
+  const bool in_words = reinterpret_cast<uintptr_t>(region.begin) % 4 == 0;
+  region.quick_to_read = in_words ? bytes / 4 * 4 : 0;
+  region.quick_to_write = region.writable ? region.quick_to_read : 0;
   regions.push_back(std::move(region));
 }
 
@@ -63,18 +73,33 @@ std::vector<Region> merged_buffers() {
 
 }  // namespace
 
-Region* find_region(const char* address) {
-  if (last_region && address >= last_region->begin && address < last_region->end) return last_region;
+Region* region_of_place[kPlaces];
+
+Region* find_region(const char* address, uint32_t place) {
+  Region*& last = region_of_place[place % kPlaces];
+  if (last->contains(address)) return last;
   for (Region& region : regions)
-    if (address >= region.begin && address < region.end) return last_region = &region;
+    if (region.contains(address)) return last = &region;
   return nullptr;
 }
 
 void split_cells(Region& region) {
-  region.byte_cells.resize(region.end - region.begin);
-  for (size_t i = 0; i < region.byte_cells.size(); ++i) region.byte_cells[i] = region.cells[i / 4];
+  const size_t count = region.end - region.begin;
+  region.byte_cells.resize(count);
+  region.byte_atomics.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    region.byte_cells[i] = region.cells[i / 4];
+    region.byte_atomics[i] = region.atomics[i / 4];
+  }
   region.cells = region.byte_cells.data();
-  region.cell_bytes = 1;
+  region.atomics = region.byte_atomics.data();
+  region.cell_shift = 0;
+}
+
+void begin_generation(bool shared) {
+  newest_generation += Cell::kFlags + 1;
+  for (Region& region : regions)
+    if (region.shared == shared) region.generation = newest_generation;
 }
 
 void begin_regions(uint8_t* shared_flags) {
@@ -84,10 +109,11 @@ void begin_regions(uint8_t* shared_flags) {
   for (const Region& region : buffers) count += cell_count(region.end - region.begin);
   reserve_cells(count);
   regions.clear();
-  last_region = nullptr;
+  std::fill(std::begin(region_of_place), std::end(region_of_place), &nowhere);
   add_region({static_shared.begin, static_shared.begin + static_bytes, true, true, shared_flags});
   add_region({dynamic_shared, dynamic_shared + dynamic_bytes, true, true, shared_flags + static_bytes});
   for (const Region& region : buffers) add_region(region);
+  begin_generation(false);
 }
 
 }  // namespace simulator

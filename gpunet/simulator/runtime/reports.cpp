@@ -14,7 +14,7 @@ const BufferArgument* buffer_at(const char* address) {
 std::string kind_of(bool write, bool atomic) { return atomic ? "atomic access" : write ? "write" : "read"; }
 
 std::string by_whom(const Access& access, uint32_t place) {
-  return " at " + place_text(place - 1) + " by " + describe(access.block, access.thread);
+  return " at " + place_text(place - 1) + " by " + describe(access.block(), access.thread());
 }
 
 std::string described(const MemoryAccess& a, const Access& by) {
@@ -23,7 +23,7 @@ std::string described(const MemoryAccess& a, const Access& by) {
 
 std::string race(const MemoryAccess& a, const Access& now, const Access& other) {
   return "race" + described(a, now) + memory_at(a.address) + "; not ordered with the " +
-         kind_of(other.write, other.atomic) + by_whom(other, other.place);
+         kind_of(other.write(), other.atomic()) + by_whom(other, other.place());
 }
 
 }  // namespace
@@ -62,12 +62,12 @@ void report(Grade grade, const char* kind, const std::string& where, const Memor
 }
 
 void report_race(Grade grade, const MemoryAccess& a, const Access& other) {
-  if (std::string* finding = new_finding(grade, "race", a.place, other.place))
+  if (std::string* finding = new_finding(grade, "race", a.place, other.place()))
     *finding = race(a, running.now, other) + (grade == Grade::benign ? ", which wrote the same value" : "");
 }
 
 void correct_race(const MemoryAccess& a, const Access& now, const Access& other) {
-  if (std::string* finding = make_error("race", a.place, other.place)) *finding = race(a, now, other);
+  if (std::string* finding = make_error("race", a.place, other.place())) *finding = race(a, now, other);
 }
 
 }  // namespace simulator

@@ -4,6 +4,7 @@
 #include "access.h"
 #include "async_copy.h"
 #include "findings.h"
+#include "quick_check.h"
 
 using namespace simulator;
 
@@ -13,11 +14,26 @@ uint32_t place_of(const void* return_address) {
   return static_cast<const char*>(return_address) - running.library_begin;
 }
 
-inline void access(void* address, size_t bytes, bool write, bool aligned, const void* return_address) {
-  char* a = static_cast<char*>(address);
-  // Not checked: the thread's own stack, and the operations of warp collectives, which the runtime executes.
-  if ((a >= running.stack_begin && a < running.stack_end) || !running.watched) return;
-  check_access({a, bytes, place_of(return_address), write, false, aligned});
+[[gnu::always_inline]] inline bool on_own_stack(const char* address) {
+  const size_t size = running.stack_end - running.stack_begin;
+  return static_cast<size_t>(address - running.stack_begin) < size;
+}
+
+// Not checked: the thread's own stack, and the operations of warp collectives, which the runtime executes.
+void access(char* address, size_t bytes, bool write, bool aligned, const void* return_address) {
+  if (on_own_stack(address) || running.exceptions & kUnwatched) return;
+  check_access({address, bytes, place_of(return_address), write, false, aligned});
+}
+
+template <size_t bytes, bool write>
+[[gnu::always_inline]] inline void aligned_access(void* pointer, const void* return_address) {
+  char* address = static_cast<char*>(pointer);
+  if (on_own_stack(address) || check_quickly<bytes, write>(address, place_of(return_address))) return;
+  access(address, bytes, write, true, return_address);
+}
+
+void other_access(void* pointer, size_t bytes, bool write, const void* return_address) {
+  access(static_cast<char*>(pointer), bytes, write, false, return_address);
 }
 
 // The record of a failed check begins with the source location. Findings use the address of the code instead, which
@@ -32,11 +48,11 @@ struct TypeMismatch {
 }  // namespace
 
 #define PLACE __builtin_return_address(0)
-#define ACCESS(N)                                                                              \
-  void __tsan_read##N(void* p) { access(p, N, false, true, PLACE); }                           \
-  void __tsan_write##N(void* p) { access(p, N, true, true, PLACE); }                           \
-  void __tsan_unaligned_read##N(void* p) { access(p, N, false, false, PLACE); }                \
-  void __tsan_unaligned_write##N(void* p) { access(p, N, true, false, PLACE); }
+#define ACCESS(N)                                                                    \
+  void __tsan_read##N(void* p) { aligned_access<N, false>(p, PLACE); }               \
+  void __tsan_write##N(void* p) { aligned_access<N, true>(p, PLACE); }               \
+  void __tsan_unaligned_read##N(void* p) { other_access(p, N, false, PLACE); }       \
+  void __tsan_unaligned_write##N(void* p) { other_access(p, N, true, PLACE); }
 
 // The thread continues with the result that the CPU computes, as on a GPU.
 #define ARITHMETIC(NAME, WHAT) \
@@ -55,8 +71,8 @@ ACCESS(2)
 ACCESS(4)
 ACCESS(8)
 ACCESS(16)
-void __tsan_read_range(void* p, size_t n) { access(p, n, false, false, PLACE); }
-void __tsan_write_range(void* p, size_t n) { access(p, n, true, false, PLACE); }
+void __tsan_read_range(void* p, size_t n) { other_access(p, n, false, PLACE); }
+void __tsan_write_range(void* p, size_t n) { other_access(p, n, true, PLACE); }
 void __tsan_init() {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}

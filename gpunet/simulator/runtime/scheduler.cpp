@@ -28,10 +28,8 @@ void make_current(Thread& next) {
   position.thread = next.index;
   copies = &next.copies;
   if constexpr (kChecked) {
-    running.now = {.block = block->number,
-                   .thread = next.number,
-                   .block_epoch = block->epoch,
-                   .warp_epoch = block->warps[next.number / kWarpSize].epoch};
+    const unsigned warp_epoch = block->warps[next.number / kWarpSize].epoch;
+    running.now = Access::of(block->number, next.number, block->epoch, warp_epoch);
     running.stack_begin = next.fiber->stack_begin;
     running.stack_end = next.fiber->stack_end;
   }
@@ -55,6 +53,7 @@ void fiber_main() {
   }
 }
 
+// Runs a thread, and those that follow without the scheduler's help. `thread` is then the last of them.
 void run_thread(Thread& next) {
   if (next.state == State::unstarted) {
     Fiber* fiber = take_fiber(fiber_main);
@@ -67,7 +66,6 @@ void run_thread(Thread& next) {
   }
   make_current(next);
   gpunet_switch(&scheduler_stack, next.fiber->stack_pointer);
-  // `thread` is now the last thread that the fiber ran.
   if (!over && thread->state == State::exited) give_back_fiber(thread->fiber);
 }
 
@@ -132,7 +130,7 @@ void begin_block(Block& next, unsigned number) {
   const unsigned count = size.x * size.y * size.z;
   next.number = number;
   next.index = index_of(number, position.grid_size);
-  next.unstarted = next.exited = next.epoch = next.votes = 0;
+  next.unstarted = next.exited = next.waiting = next.epoch = next.votes = 0;
   next.threads.resize(count);
   next.warps.resize((count + kWarpSize - 1) / kWarpSize);
   for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = 0;
@@ -151,7 +149,7 @@ void release(State state) {
   for (Thread& t : block->threads)
     if (t.state == state) t.state = State::ready;
   block->last_votes = block->votes;
-  block->votes = 0;
+  block->votes = block->waiting = 0;
   ++block->epoch;
   ++counts.barriers;
 }
@@ -167,13 +165,15 @@ bool run_block(Block& next) {
   position.block = next.index;
   for (;;) {
     bool moved = false;
-    for (Thread& t : next.threads) {
-      if (t.state != State::unstarted && t.state != State::ready) continue;
-      run_thread(t);
+    for (Thread *t = next.threads.data(), *end = t + next.threads.size(); t != end; ++t) {
+      if (t->state != State::unstarted && t->state != State::ready) continue;
+      run_thread(*t);
       if (over) return false;
       moved = true;
+      t = thread;
     }
-    if (moved || answer_active_masks()) continue;
+    const bool all_wait = next.waiting + next.exited == next.threads.size();
+    if (!all_wait && (moved || answer_active_masks())) continue;
     if (next.exited == next.threads.size() || all_wait_at_grid_barrier()) return true;
     if (!all_wait_at_block_barrier()) return fail_block(why_block_is_stuck());
     release(State::at_block_barrier);
@@ -183,6 +183,17 @@ bool run_block(Block& next) {
 void return_to_scheduler() {
   checker::settle();
   gpunet_switch(&thread->fiber->stack_pointer, scheduler_stack);
+}
+
+// Switches directly to the next thread, if it is ready. At a barrier in a loop all threads then switch at the same
+// place in the code, so that the processor predicts their return addresses.
+void yield() {
+  Thread& next = thread[1];
+  if (thread->number + 1 == block->threads.size() || next.state != State::ready) return return_to_scheduler();
+  checker::settle();
+  Fiber* fiber = thread->fiber;
+  make_current(next);
+  gpunet_switch(&fiber->stack_pointer, next.fiber->stack_pointer);
 }
 
 void end_thread() {
@@ -201,9 +212,10 @@ void trap(const char* what, Where where) {
 
 unsigned block_barrier(int predicate, Where where) {
   block->votes += predicate != 0;
+  ++block->waiting;
   thread->where = where;
   thread->state = State::at_block_barrier;
-  return_to_scheduler();
+  yield();
   return block->last_votes;
 }
 
@@ -211,7 +223,7 @@ void grid_barrier(Where where) {
   if (!launch->cooperative) fail("grid barrier at " + text(where) + " in a launch that is not cooperative");
   thread->where = where;
   thread->state = State::at_grid_barrier;
-  return_to_scheduler();
+  yield();
 }
 
 void abandon_launch() {
@@ -222,9 +234,9 @@ void abandon_launch() {
 }
 
 void let_others_run() {
-  for (int turn = 0; turn < 2; ++turn) {  // if this thread began on another's fiber, the loop resumes it first
+  for (int turn = 0; turn < 2; ++turn) {  // in the first they may only complete a warp collective
     thread->state = State::ready;
-    return_to_scheduler();
+    yield();
   }
 }
 

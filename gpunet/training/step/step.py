@@ -20,7 +20,7 @@ from gpunet.errors import (
 )
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
-from gpunet.ops._matmul_plan import chosen_kernel
+from gpunet.ops._matmul_plan import PRECISIONS, chosen_kernel
 from gpunet.recording import NotRecordableError
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
@@ -171,7 +171,7 @@ class Step(Work):
     def products(self) -> AbstractContextManager[Any]:
         """Return the context manager that selects the kernel of the step's matrix products."""
         if self._params.dtype == np.float32:
-            return use_kernel("mma") if self.precision == "tf32" else nullcontext()
+            return nullcontext() if self.precision == "float32" else use_kernel(PRECISIONS[self.precision])
         if self.executor.name == "graph" and chosen_kernel() is None:
             return use_kernel("tiled")  # cuBLAS calls cannot be captured
         return nullcontext()

@@ -40,7 +40,7 @@ def test_the_fastest_plan_is_stored_reloaded_used_and_correct(table, monkeypatch
     (result,) = tune([PRODUCT], SIM, WallClock(SIM, now=read_clock), seconds=1)
     assert result.faults == {}
     assert len(result.times) == len(result.choices) + 1 >= 6
-    tuned.keep(SIM, {PRODUCT: result.winner})
+    tuned.keep(SIM, {(result.kernel, PRODUCT): result.winner})
 
     rng = np.random.default_rng(0)
     x, w, bias = (rng.standard_normal(shape, np.float32) for shape in ((M, K), (K, N), N))
@@ -80,3 +80,10 @@ def test_without_timing_all_plans_are_checked_and_none_is_stored(table):
     assert "4 of 4 choices are correct" in result.stdout
     assert "Every choice was checked. None is saved, as the simulated GPU cannot be timed." in result.stdout
     assert not table.exists()
+
+
+@pytest.mark.parametrize("precision", ["tf32", "3xtf32"])
+def test_every_choice_of_tensor_cores_is_correct(precision):
+    (result,) = tune([Product.of(40, 36, 70, "NN", FLOAT32)], SIM, None, precision=precision)
+    assert len(result.choices) >= 8
+    assert result.faults == {}

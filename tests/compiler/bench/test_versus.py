@@ -95,6 +95,22 @@ def test_what_fails_on_the_gpu_is_reported_in_one_line(files, monkeypatch):
     assert "WRONG: on sim: ZeroDivisionError: division by zero" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("while True: pass", "did not end within 2 s"),
+        ("raise SystemExit(3)", "on sim: SystemExit: 3"),
+        ("import os; os._exit(0)", "the child process died of exit code 0"),
+    ],
+)
+def test_a_function_that_does_not_end_well_is_a_wrong_row(files, body, said):
+    files[1].write_text(SPEC + f"def never(**_):\n    {body}\nversus = {{'never': never}}")
+    result = bench(files, "--device", "sim", "--limit", "2")
+    assert result.exit_code == 1
+    assert "WRONG" not in result.stdout.splitlines()[1]
+    assert f"WRONG: {said}" in result.stdout
+
+
 def test_a_table_marks_correct_and_wrong_rows(files):
     files[1].write_text(SPEC + 'cases, versus = [50, 100], {"wrong kernel": "wrong"}')
     lines = bench(files, "--device", "sim").stdout.splitlines()

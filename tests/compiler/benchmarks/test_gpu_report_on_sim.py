@@ -1,5 +1,6 @@
 """The sections of the GPU report on the simulated GPU; `.ci/run` runs the whole command."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_the_products_of_a_network_are_those_of_its_layers(rows_of):
     assert list(products) == [
         ("NN", "16x12x8"), ("TN", "8x12x16"), ("NN", "16x5x12"), ("TN", "12x5x16"), ("NT", "16x12x5"),
     ]  # fmt: skip
+
+
+def test_tf32_is_compared_with_the_library_in_tf32(rows_of, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "0")  # restored after the test
+    rows = rows_of("tf32")
+    assert os.environ["CUPY_TF32"] == "1"
+    assert {(row["variant"], row["kernel"]) for row in rows} == {
+        (layout, kernel) for layout in ("NN", "NT", "TN") for kernel in ("blas", "mma")
+    }
+    assert all(row["error"] is not None for row in rows)
 
 
 def test_the_section_kernels_has_every_operation(rows_of):

@@ -15,6 +15,7 @@ from gpunet.ops import entity_embedding, entity_embedding_backward, scaled_dot_p
 from gpunet.ops.tiles import Tile
 
 TILED = Tile(32, 32, 32, 32, 16, 4, 4, slices=2)
+WITH_TILES = {"tiled": TILED, **dict.fromkeys(("mma", "mma3"), Tile(32, 32, 16, 16, 16))}
 REGISTER = {"BM": 32, "BN": 32, "BK": 8, "TM": 4, "TN": 4}
 WARP = REGISTER | {"WM": 16, "WN": 32}
 
@@ -31,15 +32,15 @@ def matmul(folder, name, threads, options=None, m=33, n=36, k=108, splits=1):
     if name == "split_k":
         arguments[6:6] = uninitialized(tiles * splits * 32 * 32, a.dtype), np.zeros(tiles, np.uint32)
         arguments[-1:] = 32 * 32, 0.0
-    if name == "tiled":
-        part = TILED.part_size(column_sums=True)
-        options = {**TILED.options(), "COLUMN_SUMS": 1, **(options or {})}
+    if tile := WITH_TILES.get(name):
+        part = tile.part_size(column_sums=True)
+        options = {**tile.options(), "COLUMN_SUMS": 1, **(options or {})}
         arguments[6:6] = sums, uninitialized(tiles * splits * part, a.dtype), np.zeros(tiles, np.uint32)
         arguments[-1:] = part, 0.0
     run(kernel, (tiles, splits), (threads,), *arguments, options=options)
     product = (a.T if (options or {}).get("TRANSPOSE_A") else a) @ b
-    np.testing.assert_allclose(c, product, rtol=1e-4, atol=1e-4)
-    if name == "tiled":
+    np.testing.assert_allclose(c, product, rtol=1e-4, atol=0.1 if name == "mma" else 1e-4)  # the error of TF32
+    if tile:
         np.testing.assert_allclose(sums, b.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
@@ -73,6 +74,18 @@ def split_k(folder):
 
 def tiled(folder):
     matmul(folder, "tiled", TILED.threads)
+
+
+def tensor_cores(folder):
+    matmul(folder, "mma", 128)
+
+
+def split_elements(folder):
+    matmul(folder, "mma3", 128)
+
+
+def synchronous_copies(folder):
+    matmul(folder, "double_buffered", 64, REGISTER | {"__CUDA_ARCH__": 750})
 
 
 def split(folder):
@@ -289,6 +302,44 @@ FAULTS = {
         "matmul_split_k.cu", "min(begin + length, k)", "min(begin + length + BK, k)", split_k, "AssertionError"),
     "an epilogue without a guard": (
         "matmul.cuh", "if (row >= m || column >= n) return;", "", register, "race|out of bounds"),
+    "a swapped operand register": (
+        "mma.cuh", "{%4, %5, %6, %7}", "{%5, %4, %6, %7}", tensor_cores, "AssertionError"),
+    "a swapped result register": (
+        "mma.cuh", '"+f"(d[0]), "+f"(d[1])', '"+f"(d[1]), "+f"(d[0])', tensor_cores, "AssertionError"),
+    "a swapped register of a fragment": (
+        "mma.cuh", "{%0, %1, %2, %3}, [%4]", "{%1, %0, %2, %3}, [%4]", tensor_cores, "AssertionError"),
+    "the wrong steps of a fragment": (
+        "mma_product.cuh", "i / EACH % 2 * 4);", "i % 2 * 4);", tensor_cores, "AssertionError"),
+    "a row of the wrong fragment": (
+        "mma_product.cuh", "place(p, r / 2, lane / 4)", "place(p, r % 2, lane / 4)", tensor_cores, "AssertionError"),
+    "a wait skipped by the tensor cores": (
+        "tile_loader.cuh", "wait_copies<COUNT - 2>();", "wait_copies<COUNT - 1>();", tensor_cores, "uninitialized"),
+    "a missing last step of the tensor cores": (
+        "mma_product.cuh", "i < last; i += BK", "i + BK < last; i += BK", tensor_cores,
+        "copy never waited for"),
+    "column sums past the end": (
+        "mma_product.cuh", "x < BN && column + x < n", "x < BN", tensor_cores, "out of bounds"),
+    "a dropped small product": (
+        "matmul_mma3.cu", "mma_m16n8k8_tf32(part, a[j].big[p], b[j].small[q]);", "", split_elements, "AssertionError"),
+    "a small part of the wrong number": (
+        "matmul_mma3.cu", "x - __uint_as_float(big[p][i])", "x", split_elements, "AssertionError"),
+    "a part that replaces the sum": (
+        "matmul_mma3.cu", "sum.tile[p][q][r] += part[r]", "sum.tile[p][q][r] = part[r]", split_elements,
+        "AssertionError"),
+    "copies that are not committed": (
+        "async_copy.cuh", 'asm volatile("cp.async.commit_group;" ::: "memory");', "", tiled, "uninitialized"),
+    "a wait for too few groups": (
+        "async_copy.cuh", '"n"(PENDING)', '"n"(PENDING + 1)', tiled, "uninitialized"),
+    "elements past the end that are not filled with zeros": (
+        "async_copy.cuh", "selp.b32 bytes, %3, 0, p;", "selp.b32 bytes, %3, %3, p;", tiled, "out of bounds"),
+    "vectors past the end that are not filled with zeros": (
+        "async_copy.cuh", "selp.b32 bytes, 16, 0, p;", "selp.b32 bytes, 16, 16, p;", tiled_by_vectors, "out of bounds"),
+    "a copy with its predicate inverted": (
+        "async_copy.cuh", "setp.ne.b32 p, %2, 0; selp.b32 bytes, %3", "setp.eq.b32 p, %2, 0; selp.b32 bytes, %3",
+        tiled, "AssertionError|out of bounds"),
+    "a synchronous copy without zeros past the end": (
+        "async_copy.cuh", "there ? *static_cast<const Piece*>(global) : Piece{}", "*static_cast<const Piece*>(global)",
+        synchronous_copies, "out of bounds"),
     "a later key": (
         "attention.cu", "query + 1 :", "query + 2 :", attention, "AssertionError"),
     "a mask of another row": (

@@ -40,7 +40,9 @@ BY_VECTORS = {"VECTOR_A": 1, "VECTOR_B": 1, "VECTOR_C": 1}
 
 STORED = ("double", "unsigned char", "float", "long long", "float")  # stored types of features
 
-MOST_REGISTERS = {"matmul_tiled": 208, "matmul_mma": 120, "matmul_split_k": 176}
+MOST_REGISTERS = {"matmul_tiled": 208, "matmul_split_k": 176}
+MOST_REGISTERS |= {"matmul_mma": 128}  # two blocks of 256 threads per SM
+MOST_REGISTERS |= {"matmul_mma3": 255}  # a block of 256 threads per SM
 MOST_REGISTERS |= dict.fromkeys(("matmul_register", "matmul_vectorized"), 128)
 MOST_REGISTERS |= dict.fromkeys(("matmul_double_buffered", "matmul_warp_tiled"), 112)
 BOTH_ALONG_K = 255  # matmul_tiled with both operands contiguous along k: two blocks of 128 threads per SM
@@ -70,7 +72,7 @@ def variants(one_of_each: bool = False) -> Iterator[Variant]:
 
 def _options(name: str, real: str) -> Iterator[Sequence[Mapping[str, object]]]:
     """Yield the options of a source, in groups of similar ones; the first of a group uses the most resources."""
-    if name in ("matmul_tiled", "matmul_mma"):
+    if name in ("matmul_tiled", "matmul_mma", "matmul_mma3"):
         for (kernel, dtype), tiles in TILES.items():
             for tile, _ in tiles if (f"matmul_{kernel}", CTYPES[dtype]) == (name, real) else ():
                 sizes = tile.options()
@@ -125,11 +127,11 @@ def _net(model: Sequential) -> Mapping[str, object]:
 
 def candidates() -> Iterator[Variant]:
     """Yield the tiles that `gpunet tune` tries, in the variants with the most registers."""
-    for dtype, tiles in CANDIDATES.items():
+    for (kernel, dtype), tiles in CANDIDATES.items():
         for tile in tiles:
             for options in (INPUT_GRADIENT, WEIGHT_GRADIENT | BY_VECTORS):
-                yield _variant("matmul_tiled.cu", CTYPES[dtype], tile.options() | options)
-        for tile in _shared(tiles):
+                yield _variant(f"matmul_{kernel}.cu", CTYPES[dtype], tile.options() | options)
+        for tile in _shared(tiles) if kernel == "tiled" else ():
             yield _variant("linear_backward.cu", CTYPES[dtype], tile.options() | DERIVATIVE | {"COLUMN_SUMS": 1})
 
 

@@ -51,6 +51,25 @@ def test_elementwise_losses_match_numpy(name, weighted, dtype):
         np.testing.assert_allclose(slope, gradient, **tolerance(dtype))
 
 
+def elementwise(name, p, t):
+    """Return the loss and the slope of a row by the kernel."""
+    slope, mean = uninitialized(p.shape, p.dtype), uninitialized(1, p.dtype)
+    arrays, constants = (p, t, None, None, slope, None, None, mean, 1, p.size), ELEMENTWISE[name][1].values()
+    run(Kernel("losses.cu", name), (1,), (256,), *arrays, *constants)
+    return mean[0], np.asarray(slope)
+
+
+def test_the_absolute_error_has_the_slope_zero_at_zero_and_nan_at_nan():
+    loss, slope = elementwise("absolute_error", np.ones(4, np.float32), np.array([1, 0, 2, np.nan], np.float32))
+    np.testing.assert_allclose(slope, [0, 0.05, -0.2, np.nan])
+    assert np.isnan(loss)
+
+
+def test_the_loss_of_a_confident_right_logit_keeps_its_digits():
+    loss, _ = elementwise("binary_cross_entropy", np.array([30], np.float32), np.ones(1, np.float32))
+    np.testing.assert_allclose(loss, np.exp(-30), rtol=1e-5)
+
+
 def test_a_loss_of_no_rows_is_zero():
     none, loss = np.empty((0, 3), np.float32), uninitialized(1, np.dtype(np.float32))
     run(Kernel("losses.cu", "mean_squared_error"), (1,), (256,), none, none, None, None, none, None, None, loss, 0, 3)
@@ -66,7 +85,7 @@ def test_a_loss_of_no_rows_is_zero():
     ("weighted", "class_weighted", "smoothing"), [(0, 0, 0.0), (1, 0, 0.1), (0, 1, 0.0), (1, 1, 0.3)]
 )
 def test_softmax_cross_entropy_matches_numpy(hard, weighted, class_weighted, smoothing, dtype):
-    for (rows, classes), blocks in itertools.product([(1, 2), (7, 10), (33, 32), (20, 33), (9, 100)], (1, 2)):
+    for (rows, classes), blocks in itertools.product([(1, 2), (7, 10), (33, 32), (20, 33), (3, 300), (300, 3)], (1, 2)):
         rng = np.random.default_rng(rows)
         z = (5 * rng.standard_normal((rows, classes))).astype(dtype)
         labels = rng.integers(0, classes, rows)

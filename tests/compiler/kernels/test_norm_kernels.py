@@ -59,7 +59,7 @@ def test_channels_are_summed_over_columns_and_chunks(channels, size, chunks, dty
     assert batches == 2
 
 
-@pytest.mark.parametrize("n", [7, 8])
+@pytest.mark.parametrize("n", [6, 7, 8])
 def test_gated_units_stride_over_more_elements_than_there_are_threads(n):
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal(shape).astype(np.float32) for shape in ((300, 2 * n), (300, n)))

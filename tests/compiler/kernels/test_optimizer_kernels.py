@@ -108,6 +108,13 @@ def test_a_step_is_clipped_to_the_norm(size, max_norm, dtype):
     np.testing.assert_array_equal(g, -p)  # in place
 
 
+def test_the_norm_is_that_of_more_blocks_than_a_block_has_threads():
+    p, g, rate = np.zeros(9, np.float32), np.ones(9, np.float32), np.ones(1, np.float32)
+    state = np.ones(300), rate, np.array([1, 0, 0]), 300, 1.0
+    run(KERNELS["sgd"], (1,), (256,), *state, p, g, None, 9, 0.0, 0.0, False)
+    np.testing.assert_allclose(p, -1 / np.sqrt(300), rtol=1e-5)
+
+
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, SIZE // 2, SIZE - 1])
 def test_a_non_finite_gradient_is_not_applied_and_the_first_such_step_is_recorded(fault, place):

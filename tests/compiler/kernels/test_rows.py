@@ -23,12 +23,14 @@ METRICS = {name: Kernel("metrics.cu", f"accumulate_{name}") for name in ("loss",
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("size", [0, 1, 31, 32, 256, 257, 5000])
-def test_a_sum_over_several_blocks_is_correct_and_resets_its_counter(size, dtype):
-    x = np.random.default_rng(0).standard_normal(size).astype(dtype)
-    parts, total = partial_sums(5, dtype), uninitialized(1, dtype)
+@pytest.mark.parametrize(
+    ("size", "blocks"), [(0, 5), (1, 5), (31, 5), (32, 5), (256, 5), (257, 5), (5000, 5), (9000, 33)]
+)
+def test_a_sum_over_several_blocks_is_correct_and_resets_its_counter(size, blocks, dtype):
+    x, threads = np.random.default_rng(0).standard_normal(size).astype(dtype), 256 if blocks < 32 else 32
+    parts, total = partial_sums(blocks, dtype), uninitialized(1, dtype)
     for _ in range(2):
-        run(SUM, (5,), (256,), x, *parts, total, size)
+        run(SUM, (blocks,), (threads,), x, *parts, total, size)
         np.testing.assert_allclose(total[0], x.sum(dtype=np.float64), atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
@@ -110,13 +112,12 @@ def test_a_batch_clamps_positions_and_rows_out_of_range():
     ("rows", "width", "first_row"), [(1, 1, 0), (3, 8, 0), (5, 16, 3), (7, 5, 0), (7, 5, 11), (40, 64, 2)]
 )
 def test_dropout_masks_are_bit_identical_to_the_cpu(rows, width, first_row, dtype):
-    seed, step, draw, p = 2**63 + 5, 17, 3, 0.3
+    seed, step, draw = 2**63 + 5, 17, 3
     uniform = np.empty((rows, width), np.float32)
     random.uniform(uniform, seed=seed, step=step, draw=draw, first_row=first_row)
-    keep = uniform >= np.float32(p)
     x = np.random.default_rng(0).standard_normal((rows, width)).astype(dtype)
-    scale = 1 / (1 - p)
-    for grid in (1, 2):
+    for grid, p in ((1, 0.3), (2, float(uniform[0, 0]))):  # an element whose number equals p is kept
+        keep, scale = uniform >= np.float32(p), 1 / (1 - p)
         y, mask = uninitialized(x.shape, dtype), uninitialized(x.shape, np.dtype(bool))
         run(DROPOUT, (grid,), (256,), x, y, mask, np.array([step]), seed, draw, first_row * width, x.size, p, scale)
         np.testing.assert_array_equal(mask, keep)
@@ -133,16 +134,18 @@ def test_correct_predictions_are_counted_as_with_numpys_argmax(classes):
     prediction[3, -1] = prediction[4, 0] = np.nan
     target = rng.random((50, classes)).astype(np.float32)
     labels = rng.integers(0, classes, 50)
-    totals, loss = np.array([1.0, 2.0]), np.array([0.5], np.float32)
+    target[7, 0], prediction[7, 0] = 0.5, 0  # neither is true
+    big = 2.0**30  # in float, what is added to it would be lost
+    totals, loss = np.array([big + 1, 2.0]), np.array([0.5], np.float32)
     options = {"LANES": row_lanes(classes)}
     run(METRICS["labels"], (1,), (512,), loss, prediction, labels, totals, 50, classes, options=options)
     right = int((prediction.argmax(axis=1) == labels).sum())
-    assert totals.tolist() == [26, 2 + right]
+    assert totals.tolist() == [big + 26, 2 + right]
     run(METRICS["distributions"], (1,), (512,), loss, prediction, target, totals, 50, classes, options=options)
     right += int((prediction.argmax(axis=1) == target.argmax(axis=1)).sum())
-    assert totals.tolist() == [51, 2 + right]
+    assert totals.tolist() == [big + 51, 2 + right]
     run(METRICS["binary"], (1,), (512,), loss, prediction, target, totals, 50, classes)
     right += int(((prediction > 0) == (target > 0.5)).sum())
-    assert totals.tolist() == [76, 2 + right]
+    assert totals.tolist() == [big + 76, 2 + right]
     run(METRICS["loss"], (1,), (1,), loss, totals, 50)
-    assert totals.tolist() == [101, 2 + right]
+    assert totals.tolist() == [big + 101, 2 + right]

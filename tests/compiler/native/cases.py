@@ -192,6 +192,7 @@ def right_answers(folder: Path, dtype: np.dtype, rows: int, classes: int) -> Non
         for row, columns in ((2, [0]), (3, [-1]), (4, [classes // 2, -1]), (5, slice(None))):
             a[row, columns] = math.nan
     prediction[8, 0], prediction[8, 1:] = 5, math.nan
+    prediction[9, 0], target[9, 0] = 0, 0.5  # neither is true
     labels = prediction.argmax(axis=1)
     labels[::3] = rng.integers(0, classes, rows)[::3]
     labels[6:9] = -1, classes, 0
@@ -210,10 +211,11 @@ def right_answers(folder: Path, dtype: np.dtype, rows: int, classes: int) -> Non
     np.testing.assert_array_equal(compute_right("distributions", target, rows), answer == target.argmax(axis=1))
     expected = (prediction > 0) == (target > 0.5)
     np.testing.assert_array_equal(compute_right("binary", target, prediction.shape), expected)
-    totals, loss = np.array([1.0, 2.0]), np.array([0.5], dtype)
+    big = 2.0**30  # in float, what is added to it would be lost
+    totals, loss = np.array([big + 1, 2.0]), np.array([0.5], dtype)
     for answers in (None, right):
         run(folder, "metrics.cpp", "accumulate", loss, answers, totals, rows, rows, parts=[(0, 1)])
-    assert totals.tolist() == [1 + rows, 2 + np.count_nonzero(right)]
+    assert totals.tolist() == [big + 1 + rows, 2 + np.count_nonzero(right)]
 
 
 class State:
@@ -355,6 +357,7 @@ def entity_embedding(folder: Path, dtype: np.dtype, rows: int, numbers: int) -> 
     rng, entries, widths = np.random.default_rng(0), (5, 1), (3, 17)
     x = np.column_stack([rng.standard_normal((rows, numbers)), rng.integers(-2, 8, (rows, 2))]).astype(dtype)
     x[-1:, numbers] = math.nan
+    x[:1, numbers] = 1.5  # unknown, too
     tables = [normal((n, width), dtype) for n, width in zip(entries, widths, strict=True)]
     dy, dtables = normal((rows, numbers + 20), dtype, 1), [undefined(table.shape, dtype) for table in tables]
     places = [

@@ -73,8 +73,10 @@ def test_products_are_one_call_a_task_if_the_bits_are_the_same(gemm, backward):
     )
 
 
-def test_an_incomplete_task_calls_its_parts(gemm):
-    assert calls(row_tasks([product(gemm)], M, 1, 70)) == [[(0, 32), (32, 64), (64, 70)]]
+def test_the_complete_parts_of_fewer_rows_are_one_call_a_task_if_the_bits_are_the_same(gemm, backward):
+    expected = [(0, 32), (32, 64)] if backward == 40 else [(0, 64)]
+    assert calls(row_tasks([product(gemm)], M, 1, 70)) == [[*expected, (64, 70)]]
+    assert calls(row_tasks([product(gemm)], M, 1, 96)) == [[*expected, (64, 96)]]
 
 
 def test_a_product_that_takes_too_long_is_not_tried(gemm, monkeypatch):
@@ -104,6 +106,6 @@ def test_any_number_of_threads_gives_the_same_bits(make, gemm, monkeypatch):
 @pytest.mark.parametrize("backward", [40])
 @pytest.mark.parametrize("make", [product, transposed_product])
 def test_one_call_a_task_without_a_trial_would_give_other_bits(make, gemm, monkeypatch):
-    monkeypatch.setattr(division, "merges", lambda node, groups: True)
+    monkeypatch.setattr(division, "merges", lambda node, parts: True)
     first, *others = results(make(gemm), monkeypatch)
     assert not all(np.array_equal(other, first) for other in others)

@@ -9,6 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.models.inference import LARGEST_BATCH, Kind
+from gpunet.native.program import Phase
 from gpunet.native.runtime import Calls
 
 RNG = np.random.default_rng(0)
@@ -46,6 +47,16 @@ def test_a_prediction_does_not_depend_on_earlier_predictions(rows):
     x = RNG.standard_normal((LARGEST_BATCH, 784)).astype(np.float32)
     other.outputs(x)
     np.testing.assert_array_equal(model.outputs(x[:rows]), other.outputs(x[:rows]))
+
+
+def test_the_calls_of_a_prediction_are_divided_once_for_each_number_of_parts(monkeypatch):
+    counts = (64, *range(63, 32, -1), *range(33, 65))
+    expected = [mlp().outputs(X[:rows]) for rows in counts]  # each by a model without earlier predictions
+    model, divided, tasks = mlp(), [], Phase.tasks
+    monkeypatch.setattr(Phase, "tasks", lambda *args: divided.append(args[2:]) or tasks(*args))
+    for rows, y in zip(counts, expected, strict=True):
+        np.testing.assert_array_equal(model.outputs(X[:rows]), y)
+    assert divided == [(), (63,)]
 
 
 def test_an_interrupted_prediction_does_not_affect_the_next(monkeypatch):

@@ -119,6 +119,18 @@ def test_cross_entropy_of_nan_infinite_and_large_logits(kind, classes, dtype):
 
 
 @both_dtypes
+@pytest.mark.parametrize("classes", [5, 40])
+def test_a_class_excluded_from_a_distribution_has_no_loss(classes, dtype):
+    z, target = cases.normal((19, classes), dtype), np.random.default_rng(0).random((19, classes)).astype(dtype)
+    z[:, 1], target[:, 1] = -math.inf, 0
+    losses, dz = cases.cross_entropy_of(FOLDER, z, target)
+    loss, expected = softmax_cross_entropy(z, target)
+    assert np.isfinite(losses).all()
+    assert_close(losses.sum(), loss, 4)
+    assert_close(dz, expected, 4)
+
+
+@both_dtypes
 @pytest.mark.parametrize("classes", [3, 20])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_label_out_of_range_is_no_class(weighted, classes, dtype):
@@ -161,9 +173,25 @@ def test_elementwise_losses(name, dtype):
 
 
 @both_dtypes
+def test_the_loss_of_a_confident_right_logit_keeps_its_digits(dtype):
+    z = np.full((3, 1), 30, dtype)
+    slope, losses = undefined(z.shape, dtype), undefined(3, dtype)
+    arrays = z, np.ones_like(z), None, None, slope, losses
+    run(FOLDER, "losses.cpp", "binary_cross_entropy", *arrays, 3, 1, parts=[(0, 3)])
+    np.testing.assert_allclose(losses, math.exp(-30) / 3, rtol=1e-5)
+
+
+@both_dtypes
 def test_sums(dtype):
     for n in [*SIZES, 5000]:
         cases.total(FOLDER, dtype, n)
+
+
+def test_small_numbers_are_added_to_a_large_one_in_double():
+    a, total = np.ones(5000, np.float32), undefined(1, np.float32)
+    a[0] = 2**24
+    run(FOLDER, "reduce.cpp", "sum", a, total, 5000, parts=[(0, 1)])
+    assert abs(total[0] - (2**24 + 4999)) <= 1
 
 
 @both_dtypes

@@ -4,8 +4,10 @@ import random
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from gpunet import native
 from gpunet.native.division import LARGEST_CHUNK, chunk_rows
 from gpunet.native.program import Phase, schedule
 
@@ -65,6 +67,20 @@ def slices(name, out, *shared, grain=16, in_place=False):
 
 def whole(name, out, *shared):
     return Node(name, "WHOLE", 1, out, [], shared)
+
+
+def test_a_node_reads_const_arrays_and_writes_others():
+    a, out = np.ones(5, np.float32), np.ones(1, np.float32)
+    node = native.Kernel("reduce.cpp", "sum").bind(a, out, 5)
+    assert node.reads == [(a.ctypes.data, a.ctypes.data + 20)]
+    assert node.writes == [(out.ctypes.data, out.ctypes.data + 4)]
+
+
+def test_an_array_whose_rows_are_not_those_of_the_batch_is_read_as_a_whole():
+    z, bias, out = np.ones((4, 3), np.float32), np.ones(3, np.float32), np.ones((4, 3), np.float32)
+    kernel = native.Kernel("bias_activation.cpp", "bias_activation_forward")
+    node = kernel.bind(z, bias, None, out, 4, 3, 0.0, count=4)
+    assert node.shared == {(bias.ctypes.data, bias.ctypes.data + 12)}
 
 
 def names(nodes):
@@ -132,9 +148,10 @@ def test_the_tasks_of_a_phase_compute_each_row_once_in_the_same_parts_for_any_th
     assert parts == [part[1:] for task in phase.tasks(1) for part in task if part[0].name == "f"]
     assert all(chunk_rows(count) <= end - begin < 2 * chunk_rows(count) for begin, end in parts) or count < 32
     assert len(tasks) == min(len(parts), threads * -(-count // (threads * LARGEST_CHUNK)))
-    assert phase.tasks(threads, count // 2) == [
-        own for task in tasks if (own := [(node, b, min(e, count // 2)) for node, b, e in task if b < count // 2])
-    ]
+    assert all(begin % 16 == 0 for begin, _ in parts)  # whole tiles of BLAS
+    for few in (0, 1, count // 2, max(count - 1, 0)):
+        called = [part[1:] for task in phase.tasks(threads, few) for part in task if part[0].name == "f"]
+        assert called == [(begin, min(end, few)) for begin, end in parts if begin < few]
 
 
 def random_program(rng):

@@ -122,6 +122,21 @@ def test_denormals_are_zero_in_a_program_and_nowhere_else(dtype, threads):
     assert denormal[0, 0] / dtype.type(2) != 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_blas_threads_that_start_in_a_forked_child_do_not_flush_denormals():
+    denormal = np.full((2048, 256), np.finfo(np.float32).smallest_subnormal * np.float32(8))
+    node = Kernel("reduce.cpp", "sum_columns").bind(
+        denormal, undefined(256, np.float32), 2048, 256, count=256, grain=64
+    )
+    with threadpool_limits(2, "blas"):
+        np.dot(denormal, np.eye(256, dtype=np.float32))
+        child = os.fork()
+        if child == 0:
+            Program([node]).run(threads=1)
+            os._exit(0 if np.dot(denormal, np.eye(256, dtype=np.float32)).all() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+
 def blas_threads():
     return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
 

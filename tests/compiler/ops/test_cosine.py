@@ -16,6 +16,7 @@ def arrays(dtype, *shapes):
     for a in given:
         if len(a):
             a[-1] = 0
+            a[0] *= 0.01  # shorter than eps
     return given
 
 

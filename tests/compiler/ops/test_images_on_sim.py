@@ -113,6 +113,17 @@ def test_global_pooling(dtype):
         )
 
 
+def test_nan_among_numbers_wins_and_the_first_pixel_wins_among_minus_infinities():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    x[:, :, :4, :4] = -np.inf
+    winners, there = np.empty((2, 3, 4, 4), np.int32), to_sim(np.empty((2, 3, 4, 4), np.int32))
+    y = max_pool2d(x, 2, winners=winners)
+    np.testing.assert_array_equal(SIM.to_host(max_pool2d(to_sim(x), 2, winners=there)), y)
+    np.testing.assert_array_equal(SIM.to_host(there)[~np.isnan(y)], winners[~np.isnan(y)])
+
+
 def test_nan_wins_and_a_window_of_only_padding_is_minus_infinity():
     x = np.full((1, 1, 1, 4), np.nan, np.float32)
     np.testing.assert_array_equal(SIM.to_host(max_pool2d(to_sim(x), (1, 2))), max_pool2d(x, (1, 2)))

@@ -4,15 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
+from tuned_table import table
 
 import gpunet as gn
 from gpunet import simulator
 from gpunet.cuda import traced_launches
 from gpunet.errors import ArgumentError
-from gpunet.ops import _matmul, matmul_launch
+from gpunet.ops import _matmul, matmul_launch, tuned
 from gpunet.ops._linear import Below
 from gpunet.ops.activations import FUNCTIONS, ActivationFunction
-from gpunet.ops.tiles import TILES
+from gpunet.ops.tiles import TILES, Tile
+
+__all__ = ["table"]
 
 SIM = gn.get_device("sim")
 KERNEL_NAMES = ["naive", "shared", "register", "split_k", "tiled"]
@@ -82,6 +85,14 @@ def test_unsupported_operands_use_the_library_or_raise_for_a_requested_kernel():
         gn.ops.matmul(np.ones((2, 2)), np.ones((2, 2)), kernel="tiled")
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4")])
+def test_operands_of_two_dtypes_use_the_library_or_raise_for_a_requested_kernel(dtypes):
+    a, b = on_sim(*(np.full((3, 3), 2, dtype) for dtype in dtypes))
+    close(gn.ops.matmul(a, b), np.full((3, 3), 12.0))
+    with pytest.raises(ArgumentError, match="'tiled' does not support these layouts, batch axes or dtypes"):
+        gn.ops.matmul(a, b, kernel="tiled")
+
+
 @pytest.mark.parametrize(
     ("activation", "dtype"), [("identity", "f4"), ("leaky_relu", "f4"), ("gelu", "f4"), ("silu", "f8")]
 )
@@ -143,8 +154,41 @@ def test_tensor_cores_are_used_only_on_request_and_within_the_error_of_tf32():
         # each factor is rounded by 2^-11 at most
         bound = 2.0**-10 * gn.ops.matmul(abs(a), abs(b), transpose_a=ta, transpose_b=tb) + 1e-6
         assert (abs(SIM.to_host(there) - expected) <= bound).all()
-    with pytest.raises(ArgumentError, match="'mma' multiplies float32"):
-        gn.ops.matmul(*on_sim(np.ones((2, 2)), np.ones((2, 2))), kernel="mma")
+
+
+def test_3xtf32_gives_float32_products_on_tensor_cores():
+    rng = np.random.default_rng(0)
+    for (m, n, k), (ta, tb) in itertools.product(SIZES, [(False, False), (False, True), (True, False)]):
+        a = rng.standard_normal((k, m) if ta else (m, k), np.float32)
+        b = rng.standard_normal((n, k) if tb else (k, n), np.float32)
+        expected = gn.ops.matmul(a.astype("f8"), b.astype("f8"), transpose_a=ta, transpose_b=tb)
+        close(gn.ops.matmul(*on_sim(a, b), transpose_a=ta, transpose_b=tb, kernel="mma3"), expected.astype("f4"), k)
+
+
+@pytest.mark.parametrize("kernel", ["mma", "mma3"])
+def test_tensor_cores_refuse_float64_on_request_and_leave_it_to_the_library_elsewhere(kernel):
+    ones = on_sim(np.ones((2, 2)), np.ones((2, 2)))
+    with pytest.raises(ArgumentError, match=f"'{kernel}' multiplies float32"):
+        gn.ops.matmul(*ones, kernel=kernel)
+    with gn.ops.use_kernel(kernel):
+        assert gn.ops.matmul_plan(2, 2, 2, dtype=np.float64).kernel == "blas"
+        assert gn.ops.matmul_plan(2, 2, 2).kernel == kernel
+
+
+@pytest.mark.parametrize("kernel", ["mma", "mma3"])
+def test_a_layer_on_tensor_cores_equals_the_cpu(kernel):
+    rng = np.random.default_rng(0)
+    x, weight, bias, dy = (rng.standard_normal(shape, np.float32) for shape in ((33, 20), (20, 44), 44, (33, 44)))
+    results = []
+    for device in (gn.get_device("cpu"), SIM):
+        arrays = [device.asarray(a) for a in (x, weight, bias, dy)]
+        z = device.xp.empty((33, 44), np.float32)
+        with gn.ops.use_kernel(kernel):
+            y = gn.ops.linear(*arrays[:3], "gelu", preactivation=z)
+            gradients = gn.ops.linear_backward(arrays[3], arrays[0], arrays[1], z, "gelu")
+        results.append([device.to_host(a) for a in (y, z, *gradients)])
+    for expected, actual in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 if kernel == "mma3" else 0.1)
 
 
 def test_a_gpu_without_tf32_tensor_cores_raises(monkeypatch):
@@ -203,6 +247,20 @@ def test_both_gradients_of_a_small_layer_are_one_launch(rows, inputs, outputs, l
         close(actual, expected, rows)
 
 
+def test_tuned_tiles_that_are_not_square_compute_both_gradients(table):
+    rng = np.random.default_rng(0)
+    shapes = (40, 70), (40, 20), (20, 70)
+    dy, x, w = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    winner = tuned.Winner(Tile(16, 32, 32, 16, 32, 4, 4, slices=4), 1, "2026-11-20")
+    products = ((20, 70, 40), "TN"), ((40, 20, 70), "NT")
+    tuned.keep(SIM, {tuned.Product.of(*sizes, layout, dy.dtype): winner for sizes, layout in products})
+    with traced_launches() as traced:
+        found = gn.ops.linear_backward(*on_sim(dy, x, w))
+    assert [launch.kernel for launch in traced] == ["linear_backward"]
+    for actual, expected in zip(found, gn.ops.linear_backward(dy, x, w), strict=True):
+        close(actual, expected, 70)
+
+
 class Square(ActivationFunction):
     """A custom function without CUDA code, whose attribute is not a number."""
 
@@ -234,16 +292,26 @@ def test_the_columns_of_a_transposed_gradient_are_summed():
     close(dbias, dy.sum(axis=1), 129)
 
 
-def test_unaligned_rows_are_copied_element_by_element():
+@pytest.mark.parametrize("by", [1, 2])
+def test_unaligned_rows_are_copied_element_by_element(by):
     rng = np.random.default_rng(0)
     dy, x, w, y = on_sim(*(rng.standard_normal(s, np.float32) for s in ((8, 4), (8, 12), (12, 4), (8, 12))))
     expected = gn.ops.linear_backward(*map(SIM.to_host, (dy, x, w)), below=Below(gn.Tanh(), SIM.to_host(y)))
-    shifted, elsewhere = (SIM.xp.empty(a.size + 1, np.float32)[1:].reshape(a.shape) for a in (y, w))
+    shifted, elsewhere = (SIM.xp.empty(a.size + by, np.float32)[by:].reshape(a.shape) for a in (y, w))
     shifted[...] = y
     for saved, dweight in ((shifted, None), (y, elsewhere)):
         found = gn.ops.linear_backward(dy, x, w, below=Below(gn.Tanh(), saved), dweight=dweight)
         for actual, right in zip(found, expected, strict=True):
             close(actual, right, 12)
+
+
+@pytest.mark.parametrize("by", [1, 2])
+def test_an_unaligned_bias_is_added_element_by_element(by):
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.standard_normal(shape, np.float32) for shape in ((8, 12), (12, 8), (8,)))
+    shifted = SIM.xp.empty(8 + by, np.float32)[by:]
+    shifted[...] = SIM.asarray(bias)
+    close(gn.ops.linear(*on_sim(x, w), shifted), x @ w + bias, 12)
 
 
 def test_use_kernel_applies_to_calls_without_a_kernel():

@@ -1,6 +1,8 @@
 """The recorded step on the device "sim": one graph of few launches, bit-identical to the eager step."""
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -184,9 +186,67 @@ def test_rates_that_change_after_recording_match_eager_steps(schedule, train):
     np.testing.assert_array_equal(*map(weights, runs))
 
 
+def schedule_changes(run):
+    run.fit(X, Y, epochs=1, batch_size=20)
+    run.optimizer.schedule = gn.StepLR(0.3, 3)
+    run.fit(X, Y, epochs=2, batch_size=20)
+
+
+def rate_changes(run):
+    run.optimizer.schedule = gn.ConstantLR(0.1)
+    run.fit(X, Y, epochs=1, batch_size=20)
+    run.optimizer.lr = 0.5
+    run.fit(X, Y, epochs=1, batch_size=20)
+
+
+def epochs_of_other_lengths(run):
+    for rows in (40, 80, 30):
+        run.fit(X[:rows], Y[:rows], epochs=2, batch_size=20)
+
+
+@pytest.mark.parametrize("train", [growing, resumed, mixed, schedule_changes, rate_changes, epochs_of_other_lengths])
+@pytest.mark.parametrize("executor", ["graph", "persistent"])
+def test_a_gpu_takes_the_rows_and_rates_of_the_cpu(executor, train):
+    runs = [trainer(*where, "sgd", dropout=0) for where in (("sim", executor), ("cpu", "eager"))]
+    for run in runs:
+        train(run)
+    np.testing.assert_allclose(*map(weights, runs), atol=1e-4)
+
+
+def test_only_a_few_batches_are_kept_alive_by_their_graphs():
+    run, y, given = trainer("sim", "graph"), simulator.asarray(Y[:20]), []
+    for i in range(MOST_RESIDENT + 4):
+        x = simulator.asarray(X[:20].astype(np.float32) + i)
+        given.append(weakref.ref(x))
+        run.step(x, y)
+    del x
+    gc.collect()
+    assert sum(batch() is not None for batch in given) == MOST_RESIDENT
+
+
+def test_a_batch_of_the_same_features_and_other_targets_trains_on_its_targets():
+    x, targets = X[:20].astype(np.float32), [Y[:20], (Y[:20] + 1) % 3]
+    there, *others = map(simulator.asarray, (x, *targets))
+    run, plain = trainer("sim", "graph", dropout=0), trainer("cpu", "eager", dropout=0)
+    for _ in range(3):
+        for y, other in zip(targets, others, strict=True):
+            run.step(there, other)
+            plain.step(x, y)
+    np.testing.assert_allclose(weights(run), weights(plain), atol=1e-4)
+
+
+def test_a_kernel_chosen_after_the_recording_is_used_in_the_next_step():
+    run = trainer("sim", "graph")
+    run.step(X, Y)
+    for kernel, name in (("shared", "matmul_shared"), (None, "matmul_tiled")):
+        with gn.ops.use_kernel(kernel):
+            run.step(X, Y)
+            assert {node.kernel for node in run.explain().nodes if "matmul" in node.kernel} == {name}
+
+
 def test_a_changed_precision_takes_effect_in_the_next_step():
     run = trainer("sim", "graph")
-    for precision, kernel in (("float32", "matmul_tiled"), ("tf32", "matmul_mma")):
+    for precision, kernel in (("float32", "matmul_tiled"), ("tf32", "matmul_mma"), ("3xtf32", "matmul_mma3")):
         run.precision = precision
         for _ in range(3):
             run.step(X, Y)
@@ -202,6 +262,16 @@ def test_tf32_is_used_on_request_and_stays_within_its_error():
     names = {node.kernel for node in run.explain().nodes}
     assert "matmul_mma" in names
     assert "matmul_tiled" not in names
+
+
+def test_3xtf32_trains_as_float32_does_on_the_cpu():
+    run, exact = trainer("sim", "graph", precision="3xtf32"), trainer("cpu", "numpy", precision="3xtf32")
+    for one in (run, exact):
+        one.fit(X, Y, epochs=2, batch_size=20)
+    np.testing.assert_allclose(weights(run), weights(exact), rtol=1e-4, atol=1e-6)
+    names = {node.kernel for node in run.explain().nodes}
+    assert "matmul_mma3" in names
+    assert not names & {"matmul_tiled", "linear_backward"}
 
 
 def test_a_non_finite_gradient_is_not_applied_in_a_replay():

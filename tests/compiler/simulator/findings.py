@@ -45,6 +45,21 @@ FAULTS = {
           x[threadIdx.x] = v;
         }""",
     ),
+    "shared race: the writer has read the value after another thread": (
+        r"race: write of 4 bytes .* by thread \(32,0,0\) .*; not ordered with the read .* by thread \(0,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[1];
+          if (threadIdx.x == 0) s[0] = 0;
+          __syncthreads();
+          for (int i = 0; i < 2; ++i) {
+            float v = threadIdx.x % 32 ? 0 : s[0];
+            if (i == 0) __syncthreads();
+            if (threadIdx.x == 32) s[0] = v + 1;  // fault
+            __syncthreads();
+          }
+        }""",
+    ),
     "warp race: no __syncwarp": (
         r"race: read .* shared memory s",
         """

@@ -19,7 +19,7 @@ _BODIES = {
         r"uninitialized read: .* shared memory s at byte 0 has not been written",
         """
           simulator::copy_async<4>(&s[t], &x[t], true);
-          simulator::wait_copies<0>();
+          simulator::wait_copies(0);
           x[64 + t] = s[t];  // fault""",
     ),
     "copy: a wait for too few groups": (
@@ -29,7 +29,7 @@ _BODIES = {
             simulator::copy_async<4>(&s[i + t], &x[t], true);
             simulator::commit_copies();
           }
-          simulator::wait_copies<1>();
+          simulator::wait_copies(1);
           x[64 + t] = s[t];
           x[64 + t] = s[64 + t];  // fault""",
     ),
@@ -46,7 +46,7 @@ _BODIES = {
         """
           simulator::copy_async<4>(&s[t], &x[t], true);
           simulator::commit_copies();
-          simulator::wait_copies<0>();
+          simulator::wait_copies(0);
           x[64 + t] = s[t ^ 1];  // fault""",
     ),
     "copy: the wait after the barrier": (
@@ -56,7 +56,7 @@ _BODIES = {
           simulator::copy_async<4>(&s[t], &x[t], true);
           simulator::commit_copies();
           __syncthreads();
-          simulator::wait_copies<0>();
+          simulator::wait_copies(0);
           x[64 + t] = s[t ^ 1];  // fault""",
     ),
     "copy: to memory that other threads still read": (
@@ -69,7 +69,7 @@ _BODIES = {
           simulator::copy_async<4>(&s[t], &x[t], true);  // fault
           simulator::commit_copies();
           __syncthreads();
-          simulator::wait_copies<0>();""",
+          simulator::wait_copies(0);""",
     ),
     "copy: source written by another thread before the issue": (
         r"race: write of 4 bytes at test.cu:4 by thread \(1,0,0\) .* array x at byte 0; "
@@ -79,7 +79,7 @@ _BODIES = {
           simulator::copy_async<4>(&s[t], &x[t], true);  // fault
           simulator::commit_copies();
           __syncthreads();
-          simulator::wait_copies<0>();""",
+          simulator::wait_copies(0);""",
     ),
     "copy: source written by another thread before the wait": (
         r"race: write of 4 bytes at test.cu:7 by thread \(1,0,0\) .* array x at byte 0; "
@@ -89,7 +89,7 @@ _BODIES = {
           simulator::commit_copies();
           __syncthreads();
           x[t ^ 1] = 1;
-          simulator::wait_copies<0>();  // fault""",
+          simulator::wait_copies(0);  // fault""",
     ),
     "copy: never waited for": (
         r"copy never waited for: write of 4 bytes .* by thread \(0,0,0\) of block \(0,0,0\): shared memory s at byte 0",
@@ -103,7 +103,7 @@ _BODIES = {
         """
           simulator::copy_async<4>(&s[t], x + 65 + t, true);  // fault
           simulator::commit_copies();
-          simulator::wait_copies<0>();""",
+          simulator::wait_copies(0);""",
     ),
     "copy: destination past the end of shared memory": (
         r"out of bounds: write of 4 bytes .* by thread \(63,0,0\) of block \(0,0,0\): "
@@ -111,7 +111,7 @@ _BODIES = {
         """
           simulator::copy_async<4>(s + 65 + t, &x[t], true);  // fault
           simulator::commit_copies();
-          simulator::wait_copies<0>();""",
+          simulator::wait_copies(0);""",
     ),
     "copy: misaligned source": (
         r"misaligned: read of 16 bytes .*: array x at byte 8, whose address is not a multiple of 16",

@@ -332,21 +332,25 @@ extern "C" __global__ void k(const float* x, float* y) {
 
 
 def tensor_core_product():
-    """One warp multiplies 16x8 by 8x8 through the hook for mma.sync."""
+    """One warp multiplies 16x8 by 8x8 in TF32."""
     source = r"""
-__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-#ifdef GPUNET_SIMULATOR
-  simulator::mma_m16n8k8_tf32(d, a, b);
-#else
-  asm volatile("not for g++");
-#endif
+__device__ unsigned rounded(float x) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+__device__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 extern "C" __global__ void k(const float* a, const float* b, float* d) {
   const int g = threadIdx.x / 4, t = threadIdx.x % 4;
   float sum[4] = {};
-  const unsigned fa[4] = {simulator::float_to_tf32(a[g * 8 + t]), simulator::float_to_tf32(a[(g + 8) * 8 + t]),
-                          simulator::float_to_tf32(a[g * 8 + t + 4]), simulator::float_to_tf32(a[(g + 8) * 8 + t + 4])};
-  const unsigned fb[2] = {simulator::float_to_tf32(b[t * 8 + g]), simulator::float_to_tf32(b[(t + 4) * 8 + g])};
+  const unsigned fa[4] = {rounded(a[g * 8 + t]), rounded(a[(g + 8) * 8 + t]), rounded(a[g * 8 + t + 4]),
+                          rounded(a[(g + 8) * 8 + t + 4])};
+  const unsigned fb[2] = {rounded(b[t * 8 + g]), rounded(b[(t + 4) * 8 + g])};
   mma(sum, fa, fb);
   for (int i = 0; i < 4; ++i) d[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = sum[i];
 }"""
@@ -373,7 +377,7 @@ __device__ void reverse_tiles(const float* x, float* y, int n) {
   fetch(0);
   fetch(TILE);
   for (int i = 0; i < n; i += TILE) {
-    simulator::wait_copies<1>();
+    simulator::wait_copies(1);
     __syncthreads();
     fetch(i + 2 * TILE);  // over the tile of the last step, which all have read
     for (int j = t; j < t + WIDTH; ++j) y[i + j] = tiles[i / TILE % 3][TILE - 1 - j];

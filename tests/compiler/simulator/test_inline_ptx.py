@@ -74,3 +74,47 @@ extern "C" __global__ void k(const unsigned* a, const unsigned* b, int* c, const
     load(source, "bytes.cu").kernels["k"].launch((1,), (32,), [buffer(x) for x in arrays])
     assert (c == a.astype(int) @ b.T.astype(int) + 1).all()
     assert (hc == ha @ hb.T).all()
+
+
+TF32 = {  # float32 bits, rounded to TF32 with ties to even, and with ties away from zero
+    0x3F800FFF: (0x3F800000, 0x3F800000),
+    0x3F801000: (0x3F800000, 0x3F802000),
+    0x3F803000: (0x3F804000, 0x3F804000),
+    0xBF801001: (0xBF802000, 0xBF802000),
+    0x00001000: (0x00000000, 0x00002000),
+    0x7F7FFFFF: (0x7F800000, 0x7F800000),
+    0x7F800000: (0x7F800000, 0x7F800000),
+    0xFF800000: (0xFF800000, 0xFF800000),
+}
+
+
+def test_rounding_to_tf32_handles_ties_subnormals_and_infinities():
+    source = r"""
+extern "C" __global__ void k(const float* x, unsigned* even, unsigned* away) {
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(even[threadIdx.x]) : "f"(x[threadIdx.x]));
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(away[threadIdx.x]) : "f"(x[threadIdx.x]));
+}"""
+    x = np.array(list(TF32), np.uint32).view(np.float32)
+    even, away = np.zeros((2, len(x)), np.uint32)
+    load(source, "tf32.cu").kernels["k"].launch((1,), (len(x),), [buffer(a) for a in (x, even, away)])
+    assert list(zip(even.tolist(), away.tolist(), strict=True)) == list(TF32.values())
+
+
+def test_sums_of_tensor_cores_are_truncated_and_keep_infinities_and_nan():
+    source = r"""
+extern "C" __global__ void k(const float* start, float* sums) {
+  float d[4] = {start[threadIdx.x / 4]};
+  const unsigned one = __float_as_uint(1.0f), tiny = __float_as_uint(0x1p-24f), none = 0;
+  const unsigned a = threadIdx.x % 4 < 3 ? one : none, b = tiny;
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a), "r"(none), "r"(none), "r"(none), "r"(b), "r"(b));
+  if (threadIdx.x % 4 == 0) sums[threadIdx.x / 4] = d[0];
+}"""
+    tiny = np.float32(2.0**-24)
+    start = np.array([0, 1, -1, np.inf, -np.inf, np.nan, tiny, -4 * tiny], np.float32)
+    sums = np.zeros_like(start)
+    load(source, "sums.cu").kernels["k"].launch((1,), (32,), [buffer(start), buffer(sums)])
+    # three products of 2^-24: each is truncated next to 1, and next to -1, where 2^-24 is half of the last bit
+    expected = np.array([3 * tiny, 1, -1, np.inf, -np.inf, np.nan, 4 * tiny, -tiny], np.float32)
+    np.testing.assert_array_equal(sums, expected)

@@ -9,16 +9,31 @@ from gpunet.simulator.engine import load
 
 READ, WRITE, ATOMIC, BLOCK_BARRIER, WARP_BARRIER = range(1, 6)
 BLOCKS, THREADS, STEPS = 2, 64, 6
+BYTES = 16  # of the memory that the programs access
 
 INTERPRETER = """
-extern "C" __global__ void k(const int* program, int steps, float* x, float* out) {
+__device__ int sum_of(int4 v) { return v.x + v.y + v.z + v.w; }
+__device__ int sum_of(int v) { return v; }
+template <class T>
+__device__ int plain(int operation, void* place, T value) {
+  T* x = static_cast<T*>(place);
+  if (operation == 1) return sum_of(*x);
+  *x = value;
+  return 0;
+}
+extern "C" __global__ void k(const int* program, int steps, int4* x, int* out) {
   const int thread = blockIdx.x * blockDim.x + threadIdx.x;
-  float sum = 0.0f;
+  int sum = 0;
   for (int i = 0; i < steps; ++i) {
-    const int operation = program[(thread * steps + i) * 2], cell = program[(thread * steps + i) * 2 + 1];
-    if (operation == 1) sum += x[cell];
-    if (operation == 2) x[cell] = thread * steps + i;  // no two writes are of the same value
-    if (operation == 3) atomicAdd(&x[cell], 1.0f);
+    const int* step = program + (thread * steps + i) * 4;
+    const int operation = step[0], size = step[2], value = step[3];
+    char* place = reinterpret_cast<char*>(x) + step[1];
+    if (operation == 1 || operation == 2) {
+      if (size == 1) sum += plain<unsigned char>(operation, place, value);
+      if (size == 4) sum += plain(operation, place, value);
+      if (size == 16) sum += plain(operation, place, make_int4(value, value, value, value));
+    }
+    if (operation == 3) atomicAdd(reinterpret_cast<int*>(place), 1);
     if (operation == 4) __syncthreads();
     if (operation == 5) __syncwarp();
   }
@@ -26,31 +41,34 @@ extern "C" __global__ void k(const int* program, int steps, float* x, float* out
 }"""
 
 
-def random_program(rng, cells):
-    """Return random accesses by a few threads, with barriers between some of the steps."""
-    program = np.zeros((BLOCKS, THREADS, STEPS, 2), np.int32)
-    for _ in range(rng.integers(2, 7)):
+def random_program(rng):
+    """Return random accesses of 1, 4 and 16 bytes by a few threads, with barriers between some of the steps."""
+    program = np.zeros((BLOCKS, THREADS, STEPS, 4), np.int32)
+    for i in range(rng.integers(2, 7)):
         where = rng.integers(BLOCKS), rng.choice([0, 1, 31, 32, 63]), rng.integers(STEPS)
-        program[where] = rng.choice([READ, READ, WRITE, ATOMIC]), rng.integers(cells)
+        operation = rng.choice([READ, READ, WRITE, ATOMIC])
+        size = 4 if operation == ATOMIC else rng.choice([1, 4, 4, 16])
+        value = 0x01010101 * (i + 1)  # no two writes are of the same value
+        program[where] = operation, rng.integers(BYTES // size) * size, size, value
     for step in rng.choice(STEPS, 2, replace=False):
         if rng.random() < 0.7:
-            program[:, :, step] = rng.choice([BLOCK_BARRIER, WARP_BARRIER]), 0
+            program[:, :, step] = rng.choice([BLOCK_BARRIER, WARP_BARRIER]), 0, 0, 0
     return program
 
 
 def accesses(program):
-    """Yield (operation, cell, block, thread, block barriers passed, warp barriers passed) of every access."""
+    """Yield (operation, bytes, block, thread, block barriers passed, warp barriers passed) of every access."""
     for block, thread in np.ndindex(BLOCKS, THREADS):
         passed = [0, 0]
-        for operation, cell in program[block, thread]:
+        for operation, begin, size, _ in program[block, thread]:
             if operation in (BLOCK_BARRIER, WARP_BARRIER):
                 passed[int(operation == WARP_BARRIER)] += 1
             elif operation:
-                yield int(operation), int(cell), block, thread, *passed
+                yield int(operation), set(range(begin, begin + size)), block, thread, *passed
 
 
 def race(a, b):
-    if a[1] != b[1] or a[2:4] == b[2:4] or {a[0], b[0]} in ({READ}, {ATOMIC}):
+    if a[1].isdisjoint(b[1]) or a[2:4] == b[2:4] or {a[0], b[0]} in ({READ}, {ATOMIC}):
         return False
     same_block = a[2] == b[2]
     same_warp = same_block and a[3] // 32 == b[3] // 32
@@ -63,8 +81,8 @@ def test_random_programs_race_if_and_only_if_two_accesses_race(seed):
     kernel = load(INTERPRETER, "interpreter.cu", mode="check").kernels["k"]
     expected = 0
     for _ in range(150):
-        program = random_program(rng, cells=2)
-        x, out = np.zeros(2, np.float32), np.zeros(BLOCKS * THREADS, np.float32)
+        program = random_program(rng)
+        x, out = np.zeros(BYTES // 4, np.int32), np.zeros(BLOCKS * THREADS, np.int32)
         every = list(accesses(program))
         races = any(race(a, b) for i, a in enumerate(every) for b in every[:i])
         finding = ""

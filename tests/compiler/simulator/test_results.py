@@ -93,7 +93,7 @@ def test_a_copy_counts_once(simulate):
       __shared__ __align__(16) float s[128];
       simulator::copy_async<16>(&s[4 * threadIdx.x], x + 4 * threadIdx.x, threadIdx.x < 16);
       simulator::commit_copies();
-      simulator::wait_copies<0>();
+      simulator::wait_copies(0);
       y[threadIdx.x] = s[4 * threadIdx.x];
     }"""
     x, y = np.ones(64, np.float32), np.zeros(32, np.float32)
@@ -111,7 +111,7 @@ def test_misused_copies_give_wrong_results_in_fast_mode(simulate, mistake):
       simulator::copy_async<4>(s, x, true);
       simulator::commit_copies();
       if (overwrites) x[0] = 3;
-      if (waits) simulator::wait_copies<0>();
+      if (waits) simulator::wait_copies(0);
       y[0] = s[0];
     }"""
 
@@ -133,7 +133,7 @@ def test_pending_copies_do_not_affect_the_next_block_or_launch(simulate):
       s[99] = 7;
       for (int i = 0; i < end; ++i) simulator::copy_async<4>(&s[i], x + i, true);
       simulator::commit_copies();
-      if (blockIdx.x == 1) simulator::wait_copies<0>();
+      if (blockIdx.x == 1) simulator::wait_copies(0);
       y[blockIdx.x] = s[99];
     }"""
     x, y = np.ones(100, np.float32), np.zeros(3, np.float32)

@@ -34,6 +34,10 @@ def crash():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def blocked():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def hang_in(folder):
     call_with_limit(60, hang, Path(folder))
 
@@ -83,6 +87,12 @@ def test_an_endless_child_is_killed_with_its_descendants(tmp_path):
 def test_a_child_that_dies_is_an_error_that_names_the_signal():
     with pytest.raises(KernelError, match="SIGSEGV"):
         call_with_limit(60, crash)
+
+
+@POSIX
+def test_only_the_parent_receives_ctrl_c():
+    assert signal.SIGINT in call_with_limit(60, blocked)
+    assert signal.SIGINT not in blocked()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

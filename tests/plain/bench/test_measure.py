@@ -181,7 +181,7 @@ def test_tensor_cores_are_measured_if_present_in_float32(gpu, monkeypatch):
     def kernels(dtype):
         return {row.kernel for row in ran("matmul", device="cuda", dtype=dtype).rows}
 
-    assert kernels("float32") - kernels("float64") == {"mma"}
+    assert kernels("float32") - kernels("float64") == {"mma", "mma3"}
     monkeypatch.setattr(cupy_stand_in.Device, "compute_capability", "75")
     assert kernels("float32") == kernels("float64")
 

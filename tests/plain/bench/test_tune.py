@@ -21,9 +21,9 @@ __all__ = ["gpu"]
 PRODUCT = Product.of(40, 24, 256, "NT", FLOAT32)
 
 
-def tuned(product=PRODUCT, clocked=True):
+def tuned(product=PRODUCT, clocked=True, precision="float32"):
     device = gn.get_device("cuda")
-    (result,) = tune([product], device, clock_of(device) if clocked else None, seconds=1e-3)
+    (result,) = tune([product], device, clock_of(device) if clocked else None, seconds=1e-3, precision=precision)
     return result
 
 
@@ -65,11 +65,12 @@ def test_the_products_are_those_of_a_training_step(gpu, monkeypatch, model, feat
 @pytest.mark.parametrize("processors", [16, 132])
 def test_the_default_is_tried_first_and_no_plan_twice(size, dtype, processors):
     product = Product.of(*size, "NN", dtype)
-    tried = choices(product, processors)
-    default = _matmul_plan.default_plan("tiled", product, 1, processors)
-    assert tried[0] == (default.tile, default.splits)
-    assert len({str(choice) for choice in tried}) == len(tried)
-    assert all(1 <= splits <= most_splits(tile, product.k) for tile, splits in tried)
+    for kernel in ("tiled", "mma", "mma3") if dtype == FLOAT32 else ("tiled",):
+        tried = choices(product, processors, kernel)
+        default = _matmul_plan.default_plan(kernel, product, 1, processors)
+        assert tried[0] == (default.tile, default.splits)
+        assert len({str(choice) for choice in tried}) == len(tried)
+        assert all(1 <= splits <= most_splits(tile, product.k) for tile, splits in tried)
 
 
 def test_a_small_product_is_tried_with_splits_that_fill_the_gpu():
@@ -89,6 +90,20 @@ def test_the_fastest_correct_plan_wins(gpu):
     assert result.faults == {}
     assert result.times.keys() == {"blas", *result.choices}
     assert statistics.median(result.times["16x16x64 in 4 slices, 1 split"]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("precision", "kernel"), [("float32", "tiled"), ("tf32", "mma"), ("3xtf32", "mma3")])
+def test_each_precision_tunes_its_kernel_and_only_tf32_may_round(gpu, monkeypatch, precision, kernel):
+    run_plan, kernels = tuning.run_plan, set()
+
+    def rounded(plan, a, b, c, **options):
+        kernels.add(plan.kernel)
+        run_plan(plan, a * (1 + 2**-11), b, c, **options)
+
+    monkeypatch.setattr(tuning, "run_plan", rounded)
+    result = tuned(precision=precision)
+    assert (result.kernel, kernels) == (kernel, {kernel})
+    assert set(result.faults) == (set() if precision == "tf32" else set(result.choices))
 
 
 def test_a_wrong_plan_is_rejected_by_name(gpu):

@@ -107,3 +107,21 @@ def test_the_main_loop_of_the_tiled_product_is_mostly_multiply_adds_on_sm_90(mix
         assert share >= bound / 100, name
         assert resources.spilled == 0, name
         assert resources.registers <= registers, name
+
+
+MIN_HMMA = {  # percent of the main loop for NN, NT, TN
+    "matmul_mma": {"128x128x16": (20, 22, 15), "64x64x16": (14, 14, 10), "32x32x32": (7, 7, 4)},
+    "matmul_mma3": {"128x128x16": (28, 30, 25), "64x64x16": (21, 23, 19), "32x32x32": (14, 15, 10)},
+}
+
+
+@with_sass
+@pytest.mark.parametrize("tile", [tile for tile, _ in TILES["mma", FLOAT32]], ids=str)
+@pytest.mark.parametrize("kernel", MIN_HMMA)
+def test_the_main_loop_on_tensor_cores_has_its_share_of_hmma_on_sm_90(mix, kernel, tile):
+    variants = [variant for variant in mix.variants(kernel) if variant.name.startswith(f"{tile} ")]
+    built = [product for variant in variants for product in mix.measure(kernel, variant, "sm_90")]
+    shares = [100 * product.share("HMMA") for product in built]
+    assert len(shares) == len(MIN_HMMA[kernel][str(tile)])
+    assert all(share >= bound for share, bound in zip(shares, MIN_HMMA[kernel][str(tile)], strict=True)), shares
+    assert [product.resources.spilled for product in built] == [0, 0, 0]

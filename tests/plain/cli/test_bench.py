@@ -5,11 +5,12 @@ import sys
 
 import pytest
 from quick_bench import quick
+from tune_stand_in import gpu
 
 from gpunet.bench import measure
 from gpunet.bench.results import Report
 
-__all__ = ["quick"]
+__all__ = ["gpu", "quick"]
 
 SMALL = ("bias-activation", "--sizes", "24,40x8")
 
@@ -50,6 +51,13 @@ def test_bench_prints_a_table_and_the_ceilings(bench):
         for kernel in ("array", "gpunet")
     ]
     assert ceilings.startswith("ceilings: a large copy ")
+
+
+def test_the_title_says_that_the_librarys_products_on_a_gpu_are_in_tf32(gpu, bench, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "1")
+    for device, title in (("cuda", "float32, on cuda:0, blas in TF32 (CUPY_TF32=1)"), ("cpu", "float32, on cpu")):
+        result = bench("matmul", "--sizes", "8", "--kernels", "blas", "--device", device)
+        assert result.stdout.splitlines()[0] == f"matmul, {title}"
 
 
 @pytest.mark.parametrize("out", ["results", "results.json", "new/folder/results.json"])

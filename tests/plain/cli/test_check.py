@@ -1,6 +1,7 @@
 """`gpunet check` without a host compiler: the table of resources, and invalid input."""
 
 import json
+import os
 
 import pytest
 
@@ -102,6 +103,15 @@ def test_a_binary_file_or_a_missing_header_is_rejected(invoke, refused, source):
     assert "is not UTF-8 text" in refused("check", source.with_name("binary.cu"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
+def test_a_pipe_or_a_device_as_source_or_header_is_rejected(refused, source):
+    (source.parent / "width.cuh").unlink()
+    os.mkfifo(source.parent / "width.cuh")
+    os.mkfifo(source.parent / "pipe.cu")
+    for path in (source, source.parent / "pipe.cu", "/dev/zero"):
+        assert "cannot be read: not a regular file" in refused("check", path)
+
+
 def test_a_macro_without_a_name_is_rejected(invoke, source):
     assert "write -D NAME=VALUE" in unusable(invoke("check", source, "-D", "=3"))
 
@@ -110,4 +120,14 @@ def test_an_incomplete_spec_is_rejected_before_compiling(invoke, source, tmp_pat
     (tmp_path / "spec.py").write_text("kernel = 'scale'", encoding="utf-8")
     result = invoke("check", source, "--spec", tmp_path / "spec.py")
     assert "grid, block, inputs, reference is missing" in unusable(result)
+    assert result.stdout == ""
+
+
+def test_an_endless_spec_is_rejected_after_the_limit(invoke, source, tmp_path):
+    (tmp_path / "spec.py").write_text("kernel = 'scale'\nwhile True: print(kernel)", encoding="utf-8")
+    result = invoke("check", source, "--spec", tmp_path / "spec.py", "--limit", 60)
+    assert unusable(result).endswith("spec.py:2: RuntimeError: printed more than 1,000,000 characters")
+    (tmp_path / "spec.py").write_text("kernel = 'scale'\nwhile True: pass", encoding="utf-8")
+    result = invoke("check", source, "--spec", tmp_path / "spec.py", "--limit", 1)
+    assert "spec.py:2: did not end within 1 s" in unusable(result)
     assert result.stdout == ""

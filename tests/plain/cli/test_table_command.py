@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -391,6 +393,22 @@ def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_pa
         assert result.exit_code == 0
         assert "\x1b" not in result.stdout + result.stderr
     assert "\\x1b[31mred" in shown[1].stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
+def test_predictions_have_their_control_characters_in_a_file_but_not_on_a_terminal(invoke, tmp_path):
+    rows = [f"{row % 5},{('a', chr(27) + '[31mred')[row % 5 > 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,kind", *rows]), encoding="utf-8")
+    invoke("train", tmp_path / "t.csv", "--epochs", 3, "--out", tmp_path / "run")
+    arguments = ["predict", tmp_path / "run", tmp_path / "t.csv", "--keep", "kind"]
+    assert "\x1b[31mred" in invoke(*arguments).stdout
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0) as terminal:
+        subprocess.run([sys.executable, "-m", "gpunet", *arguments], stdout=theirs, check=True)
+        os.close(theirs)
+        shown = terminal.read(4096)
+    assert b"\x1b" not in shown
+    assert shown.splitlines()[4].startswith(rb"\x1b[31mred,")
 
 
 def test_column_options_can_be_repeated_but_not_contradict_each_other(invoke, titanic, titanic_run, asked, tmp_path):

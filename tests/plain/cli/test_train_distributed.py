@@ -60,7 +60,7 @@ def test_a_rank_with_an_invalid_command_line_ends_the_others(tmp_path):
     run = mpiexec(1, GPUNET, *ARGUMENTS, "--out", tmp_path, ":", "-n", 1, GPUNET, *ARGUMENTS, "--epocs", 3)
     assert run.returncode != 0
     assert "Error: No such option '--epocs'" in run.stderr
-    assert "Error: rank 1 failed before the training; see its error." in run.stderr
+    assert "Error: rank 1 ended before the training of the others; see its output." in run.stderr
     assert not any(tmp_path.iterdir())
 
 

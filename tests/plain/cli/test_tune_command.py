@@ -55,6 +55,15 @@ def test_the_fastest_choices_are_printed_saved_and_used_by_the_plan(gpu, tune, t
     assert plan().why.startswith("tuned on stand-in on 20")
 
 
+def test_tf32_is_tuned_on_request_for_its_kernel(gpu, tune, table):
+    result = tune(*SIZES, "--precision", "3xtf32", "--device", "cuda")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("float32 in 3xtf32, on cuda:0, stand-in")
+    assert not plan().why.startswith("tuned")
+    with gn.ops.use_kernel("mma3"):
+        assert plan().why.startswith("tuned on stand-in on 20")
+
+
 def test_a_run_uses_its_own_batch_size_and_a_model_file_the_option(gpu, tune, digits_run):
     run = digits_run[0]
     for arguments in ((run,), (run / "model.safetensors", "--batch-size", 32)):

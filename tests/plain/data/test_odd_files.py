@@ -115,6 +115,9 @@ FORMATS = {
         X=[[1.5, 0, 1], [2.5, 1, 0]],
         found=("separator blanks", "header"),
     ),
+    "a comma after quoted values": Odd(
+        '"x","y"\n"1.5","p",\n"2.5","q",\n"4.5","p",\n', "x number", X=[[1.5], [2.5], [4.5]]
+    ),
     "row names of R between commas": Odd(
         '"x","c","y"\n' + "".join(f'"{i}",{i % 4}.5,"{"ab"[i % 2]}","{"pq"[i % 2]}"\n' for i in range(1, 13)),
         f"column 1 ignored, {ROLES}",
@@ -249,6 +252,11 @@ VALUES = {
     "negative numbers in parentheses": Odd(
         'x,y\n"(1,250.50)",p\n$3,q\n($4.25),p\n$(5),q\n', "x number", X=[[-1250.5], [3], [-4.25], [-5]]
     ),
+    "only numbers in parentheses": Odd("x,y\n(212),p\n(646),q\n(212),p\n", "x category", X=[[1, 0], [0, 1]]),
+    "only numbers in parentheses, as numbers": Odd(
+        "x,y\n(1.5),p\n(2),q\n(3),p\n", "x number", X=[[-1.5], [-2], [-3]], options={"roles": {"x": "number"}}
+    ),
+    "numbers in parentheses in the header": Odd("(1),(2)\n1.5,p\n2.5,q\n4.5,p\n", "(1) number", X=[[1.5], [2.5]]),
     "a number in one parenthesis": Odd(
         "x,y\n" + "1.5,p\n2.5,q\n" * 9 + "(1.5,p\n", error=("'(1.5'",), options={"roles": {"x": "number"}}
     ),

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import sys
 
 import numpy as np
@@ -33,6 +34,14 @@ def test_a_row_is_located_by_its_line_including_quoted_and_blank_lines(write):
     assert len(table) == 3
     assert [table.place(row) for row in range(3)] == ["line 5", "line 7", "line 9"]
     assert table.take([2]).place(0) == "line 9"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
+@pytest.mark.parametrize("name", ["data.csv", "data.csv.gz", "data.parquet"])
+def test_a_pipe_is_refused_without_blocking(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="not a regular file"):
+        read_table(tmp_path / name)
 
 
 def test_rows_of_a_parquet_file_are_located_by_number(tmp_path):

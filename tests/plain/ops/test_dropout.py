@@ -5,7 +5,7 @@ import pytest
 from gradcheck import directional_error
 from numpy.testing import assert_array_equal
 
-from gpunet import Tape
+from gpunet import Tape, random
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import dropout, dropout_backward
 
@@ -43,6 +43,14 @@ def test_mask_depends_only_on_seed_step_draw_and_global_row():
     assert_array_equal(masks(first_row=3, rows=5)[1], second[3:])
     for other in (second, masks(seed=1)[0], masks(step=1)[0], masks(first_row=8)[0]):
         assert (other != first).any()
+
+
+def test_an_element_whose_number_equals_p_is_kept():
+    numbers = np.empty((4, 8), np.float32)
+    random.uniform(numbers, seed=3, step=0, draw=0)
+    _, keep = dropout(np.ones((4, 8)), float(numbers[1, 2]), Tape(seed=3))
+    assert_array_equal(keep, numbers >= numbers[1, 2])
+    assert keep[1, 2]
 
 
 def test_any_memory_layout_gives_the_same_result_and_inputs_are_not_modified():

@@ -202,9 +202,10 @@ def test_each_position_of_a_row_counts_as_a_row_with_its_weight(hard):
     assert softmax_cross_entropy(logits[:0], target[:0])[1].shape == (0, 4, 5)
 
 
-def test_a_class_excluded_by_minus_infinity_has_no_loss():
+@pytest.mark.parametrize("target", [np.array([2]), np.array([[0, 0, 1]], np.float32)], ids=["label", "distribution"])
+def test_a_class_excluded_by_minus_infinity_has_no_loss(target):
     logits = np.array([[1.0, -np.inf, 2.0]], np.float32)
-    loss, gradient = softmax_cross_entropy(logits, np.array([2]))
+    loss, gradient = softmax_cross_entropy(logits, target)
     np.testing.assert_allclose(loss, np.log1p(np.exp(-1.0)), rtol=1e-6)
     assert np.isfinite(gradient).all()
     assert gradient[0, 1] == 0

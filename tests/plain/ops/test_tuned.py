@@ -27,8 +27,8 @@ SIZE = 128, 10, 784
 WINNER = Winner(NARROW, 4, "2026-11-20")
 
 
-def product(layout="NN", dtype=FLOAT32, size=SIZE):
-    return Product.of(*size, layout, dtype)
+def key(layout="NN", dtype=FLOAT32, size=SIZE, kernel="tiled"):
+    return kernel, Product.of(*size, layout, dtype)
 
 
 def plan(*size, **options):
@@ -45,13 +45,13 @@ def is_tuned(plan):
 @pytest.mark.parametrize("kernel", [None, "tiled"])
 def test_the_plan_uses_the_tuned_tile_and_says_so(table, kernel):
     assert not is_tuned(plan())
-    tuned.keep(SIM, {product(): WINNER})
+    tuned.keep(SIM, {key(): WINNER})
     why = "tuned on gpunet simulator on 2026-11-20: tile 32x16x64 in 4 slices, splits 4"
     assert plan(kernel=kernel) == ("tiled", NARROW, 4, why)
 
 
 def test_matmul_plan_defaults_to_the_current_device(table):
-    tuned.keep(SIM, {product(): WINNER})
+    tuned.keep(SIM, {key(): WINNER})
     with gn.use_device("sim"):
         assert is_tuned(matmul_plan(*SIZE))
     with gn.use_device("cpu"):
@@ -59,7 +59,7 @@ def test_matmul_plan_defaults_to_the_current_device(table):
 
 
 def test_a_tuned_entry_applies_only_to_its_product(table):
-    tuned.keep(SIM, {product(): WINNER})
+    tuned.keep(SIM, {key(): WINNER})
     for other in (
         plan(128, 10, 783),
         plan(*SIZE, layout="NT"),
@@ -73,7 +73,7 @@ def test_a_tuned_entry_applies_only_to_its_product(table):
 
 
 def test_tuned_float64_entries_apply_if_the_kernel_is_requested(table):
-    tuned.keep(SIM, {product(dtype=FLOAT64): Winner(TILES["tiled", FLOAT64][0][0], 2, "2026-11-20")})
+    tuned.keep(SIM, {key(dtype=FLOAT64): Winner(TILES["tiled", FLOAT64][0][0], 2, "2026-11-20")})
     assert plan(dtype=np.float64).kernel == "blas"
     assert is_tuned(plan(dtype=np.float64, kernel="tiled"))
 
@@ -81,7 +81,7 @@ def test_tuned_float64_entries_apply_if_the_kernel_is_requested(table):
 def test_entries_of_another_gpu_are_ignored(table, monkeypatch):
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(tuned, "gpu_name", lambda device: "NVIDIA T4")
-        tuned.keep(SIM, {product(): WINNER})
+        tuned.keep(SIM, {key(): WINNER})
     assert not is_tuned(plan())
 
 
@@ -89,7 +89,7 @@ def test_a_single_row_or_column_is_the_same_product_in_either_layout(table):
     assert Product.of(32, 128, 1, "NT", FLOAT32).layout == "NN"  # dz·Wᵀ of a single output
     assert Product.of(1, 128, 32, "TN", FLOAT32).layout == "NN"
     assert Product.of(1, 128, 32, "NT", FLOAT32).layout == "NT"
-    tuned.keep(SIM, {product("NT", size=(32, 128, 1)): Winner(TILES["tiled", FLOAT32][2][0], 1, "2026-11-20")})
+    tuned.keep(SIM, {key("NT", size=(32, 128, 1)): Winner(TILES["tiled", FLOAT32][2][0], 1, "2026-11-20")})
     assert is_tuned(plan(32, 128, 1, layout="NN"))
     assert is_tuned(plan(32, 128, 1, layout="NT"))
 
@@ -108,32 +108,48 @@ def test_the_default_plan_fills_the_sms_of_the_device(table):
         assert matmul_plan(128, 16, 4096).splits == 8  # 8 tiles x 8 splits on a GPU with 132 SMs
 
 
-@pytest.mark.parametrize("dtype", CANDIDATES)
-def test_every_candidate_tile_is_supported_by_the_kernel(dtype):
+@pytest.mark.parametrize("kernel", ["mma", "mma3"])
+def test_tuned_tiles_of_tensor_cores_apply_to_their_kernel_only(table, kernel):
+    tile = TILES[kernel, FLOAT32][-1][0]
+    tuned.keep(SIM, {key(kernel=kernel): Winner(tile, 3, "2026-11-20")})
+    assert plan(kernel=kernel)[:3] == (kernel, tile, 3)
+    assert is_tuned(plan(kernel=kernel))
+    with gn.ops.use_kernel(kernel):
+        assert is_tuned(plan())
+    assert not is_tuned(plan())
+    assert [is_tuned(plan(kernel=name)) for name in ("tiled", "mma", "mma3")].count(True) == 1
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), CANDIDATES)
+def test_every_candidate_tile_is_supported_by_the_kernel(kernel, dtype):
     vector = 16 // dtype.itemsize
-    for tile in CANDIDATES[dtype]:
-        assert (tile.bm % tile.wm, tile.bn % tile.wn, tile.wm % tile.tm, tile.wn % tile.tn) == (0, 0, 0, 0)
-        assert tile.wm * tile.wn == 32 * tile.tm * tile.tn
+    for tile in CANDIDATES[kernel, dtype]:
+        if kernel == "tiled":
+            assert (tile.bm % tile.wm, tile.bn % tile.wn, tile.wm % tile.tm, tile.wn % tile.tn) == (0, 0, 0, 0)
+            assert tile.wm * tile.wn == 32 * tile.tm * tile.tn
+        else:
+            assert (tile.bm % tile.wm, tile.bn % tile.wn, tile.wm % 16, tile.wn % 16) == (0, 0, 0, 0)
+            assert (tile.tm, tile.tn, tile.slices) == (0, 0, 1)
         assert (tile.bm % vector, tile.bn % vector, tile.bk % vector) == (0, 0, 0)
         assert 2 * tile.bk * (tile.bm + tile.bn + 2 * vector) * dtype.itemsize <= 48 * 1024
         assert tile.threads <= 1024
-    assert len({str(tile) for tile in CANDIDATES[dtype]}) == len(CANDIDATES[dtype])
+    assert len({str(tile) for tile in CANDIDATES[kernel, dtype]}) == len(CANDIDATES[kernel, dtype])
 
 
 # the file
 
 
 def test_new_entries_replace_old_ones_of_the_same_product(table):
-    tuned.keep(SIM, {product(): WINNER, product("TN"): WINNER})
-    tuned.keep(SIM, {product(): WINNER._replace(splits=2), product("NT"): WINNER})
+    tuned.keep(SIM, {key(): WINNER, key("TN"): WINNER})
+    tuned.keep(SIM, {key(): WINNER._replace(splits=2), key("NT"): WINNER})
     assert [plan(layout=layout).splits for layout in ("NN", "NT", "TN")] == [2, 4, 4]
     assert json.loads(table.read_bytes())["winners"]["gpunet simulator"].keys() == {
-        f"float32 {layout} 128x10x784" for layout in ("NN", "NT", "TN")
+        f"tiled float32 {layout} 128x10x784" for layout in ("NN", "NT", "TN")
     }
 
 
 def test_the_table_is_read_once_and_not_at_import(table, monkeypatch):
-    tuned.keep(SIM, {product(): WINNER})
+    tuned.keep(SIM, {key(): WINNER})
     plan()
     monkeypatch.setattr(tuned, "read", None)
     assert is_tuned(plan())
@@ -145,7 +161,7 @@ def test_the_table_is_read_once_and_not_at_import(table, monkeypatch):
 GOOD = {"tile": list(NARROW), "splits": 4, "date": "2026-11-20"}
 
 
-def file(format="gpunet tune", version=3, name="float32 NN 128x10x784", **changed):
+def file(format="gpunet tune", version=4, name="tiled float32 NN 128x10x784", **changed):
     entries = {name: {**GOOD, **changed}}
     return json.dumps({"format": format, "version": version, "winners": {"gpunet simulator": entries}})
 
@@ -155,16 +171,18 @@ BAD = {
     "cut off": file()[:-10],
     "no table": "[1, 2]",
     "another format": file(format="gpunet bench"),
-    "an earlier version": file(version=2),
+    "an earlier version": file(version=3),
     "an unknown tile": file(tile=[64, 16, 32, 32, 16, 4, 2, 3, 1, 1]),
     "a tile of floats": file(tile=[float(n) for n in NARROW]),
     "half a tile": file(tile=[64, 16]),
     "no splits": file(splits=0),
     "more splits than steps": file(splits=25),
     "half a split": file(splits=1.5),
-    "a dtype without kernel": file(name="float16 NN 128x10x784"),
-    "an unknown layout": file(name="float32 TT 128x10x784"),
-    "no sizes": file(name="float32 NN"),
+    "a dtype without kernel": file(name="tiled float16 NN 128x10x784"),
+    "a kernel without tiles": file(name="naive float32 NN 128x10x784"),
+    "a dtype of other kernels": file(name="mma float64 NN 128x10x784"),
+    "an unknown layout": file(name="tiled float32 TT 128x10x784"),
+    "no sizes": file(name="tiled float32 NN"),
     "not UTF-8": b"\xff\xfe",
 }
 
@@ -180,7 +198,7 @@ def test_an_invalid_table_is_ignored_with_one_warning_and_not_overwritten(table,
         warnings.simplefilter("error")
         assert not is_tuned(plan())
     with pytest.raises(DataError, match="delete it and tune again"):
-        tuned.keep(SIM, {product(): WINNER})
+        tuned.keep(SIM, {key(): WINNER})
     assert table.read_bytes() == before
 
 

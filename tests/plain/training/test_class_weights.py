@@ -96,6 +96,10 @@ def test_class_weights_of_an_unknown_class_are_refused_before_the_first_step(cla
         ({0: np.inf}, r"class_weight\[0\] must lie in"),
         ([1, np.nan], "class_weight must hold finite numbers"),
         ([0, 0], "class_weight is zero for every class"),
+        ([1e38, 1], r"class_weight must hold 0 or numbers from 1e-30 to 1e\+30"),
+        ([1e-40, 1e-40], r"class_weight must hold 0 or numbers from 1e-30"),
+        ({0: 1e300}, r"class_weight must hold 0 or numbers from 1e-30"),
+        ([10**400, 1], "class_weight must be 'balanced', a dict by class, or one number for each class"),
     ],
 )
 def test_invalid_weights_are_refused(loss, class_weight, message):

@@ -14,7 +14,7 @@ from ranks import BATCH, TRAININGS, AtEachStep, X, Y, mpiexec, ranks_do, trained
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, MissingPackageError
-from gpunet.training.distributed import launched
+from gpunet.training.launch import launched
 
 
 @functools.cache
@@ -72,7 +72,7 @@ def test_ctrl_c_on_one_rank_stops_all_ranks_after_the_epoch(tmp_path):
     assert gn.Trainer.resume(tmp_path / "checkpoint.safetensors").epoch == 2
 
 
-@pytest.mark.parametrize("how", ["killed", "raises", "outside"])
+@pytest.mark.parametrize("how", ["killed", "exits", "raises", "outside", "ends"])
 def test_a_rank_that_fails_ends_the_others_and_leaves_a_whole_checkpoint(how, tmp_path):
     began = time.monotonic()
     run = ranks_do(3, how, tmp_path)
@@ -80,10 +80,14 @@ def test_a_rank_that_fails_ends_the_others_and_leaves_a_whole_checkpoint(how, tm
     assert run.returncode != 0
     if how == "killed":
         assert "Killed (signal 9)" in run.stdout + run.stderr
+    elif how == "exits":
+        assert "gpunet: rank 1 of 3 ended before the training did; all ranks are terminated." in run.stderr
+    elif how == "ends":
+        assert "RankError: rank 1 ended before the training of the others" in run.stderr
     else:
         assert "ValueError: planted" in run.stderr
         assert "rank 1 of 3 failed" in run.stderr
-    if how != "outside":
+    if how not in ("outside", "ends"):
         trainer = gn.Trainer.resume(tmp_path / "checkpoint.safetensors")
         assert trainer.epoch == 2
         trainer.fit(X, Y, epochs=2, batch_size=BATCH)
@@ -151,9 +155,9 @@ def test_a_rank_that_runs_something_else_ends_the_job_with_an_error(tmp_path):
     script.write_text(
         "import os\n"
         "if int(os.environ.get('PMI_RANK', 0)) == 0:\n"
-        "    import gpunet.training.distributed as distributed\n"
-        "    distributed.START_SECONDS = 1\n"
-        "    distributed.Ranks.join('mpi')\n"
+        "    import gpunet.training.launch as launch\n"
+        "    launch.START_SECONDS = 1\n"
+        "    launch.start_mpi()\n"
     )
     result = mpiexec(2, sys.executable, script)
     assert result.returncode != 0

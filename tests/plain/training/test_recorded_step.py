@@ -588,7 +588,7 @@ def test_the_explanation_after_one_step_lists_the_nodes_and_ends_with_the_execut
             "always",
             "executor must be 'auto', 'eager', 'numpy', 'native', 'graph' or 'persistent', got 'always'",
         ),
-        ("precision", "half", "'float32' or 'tf32'"),
+        ("precision", "half", "'float32', 'tf32' or '3xtf32'"),
     ],
 )
 def test_invalid_options_are_refused(option, value, message):

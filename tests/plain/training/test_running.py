@@ -43,6 +43,11 @@ def test_each_binary_output_counts():
     assert read(added("binary", (0, logits, target)))["accuracy"] == 0.75
 
 
+def test_a_logit_of_0_and_a_target_of_a_half_are_both_false():
+    logits, target = np.array([[0, 0, 1, -1]], np.float32), np.array([[0.5, 1, 0.5, 0.5]], np.float32)
+    assert read(added("binary", (0, logits, target)))["accuracy"] == 0.5
+
+
 def test_a_regression_has_no_accuracy():
     assert read(added("regression", (2.0, LOGITS, LOGITS))) == {"loss": 2.0}
 

@@ -301,6 +301,11 @@ def test_bad_streams_are_refused_before_the_first_step_and_nothing_changes(batch
     assert (len(one.history), one.epoch, one.position, one.optimizer.steps, one.history.stopped) == (0, 0, 0, 0, None)
 
 
+def test_weights_whose_sum_overflows_are_refused():
+    with pytest.raises(DataError, match=r"batch 1: weight: the sum overflows in float32"):
+        trainer().fit([(X, Y, np.full(len(X), 1e38))])
+
+
 def test_distributed_training_refuses_an_iterable():
     class Comm:
         rank, size = 0, 2

@@ -1,0 +1,102 @@
+"""Run a spec, which is Python, in a child process with a time limit; an error names its line."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import pickle
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gpunet.bench.child import LimitError, call_with_limit
+from gpunet.bench.spec import Case, errors_with_line, read_spec
+from gpunet.errors import ArgumentError, KernelError
+
+SHOWN = 1_000_000
+"""How many characters a spec may print."""
+
+GRACE = 5.0
+"""Seconds after the limit in which the child writes where it is, and exits."""
+
+
+def read_spec_in_child(path: Path, macros: Mapping[str, str], limit: float) -> list[Case]:
+    """Return the cases of a spec as `read_spec`, which runs in a child process; its prints go to stderr.
+
+    In `versus` of the cases `left_in_child` stands for each function.
+
+    Args:
+        path: the spec.
+        macros: additional macros for the compiler.
+        limit: seconds that the spec may take.
+
+    Raises:
+        ArgumentError: as for `read_spec`; also where the spec takes longer, crashes or exits, or prints too much.
+    """
+    if not path.is_file():
+        raise ArgumentError(f"{path}: no such file, or not a regular one.")
+    with TemporaryDirectory() as folder:
+        trace = Path(folder, "trace")
+        try:
+            return call_with_limit(limit + GRACE, _read, path, macros, limit, trace)
+        except KernelError as error:
+            frames = trace.read_text(encoding="utf-8", errors="replace") if trace.exists() else ""
+            line = re.search(rf'File "{re.escape(str(path))}", line (\d+)', frames)
+            late = isinstance(error, LimitError) or frames.startswith("Timeout")
+            what = f"did not end within {limit:g} s; if it is only slow, raise the limit." if late else str(error)
+            raise ArgumentError(f"{path}{f':{line[1]}' if line else ''}: {what}") from None
+
+
+def _read(path: Path, macros: Mapping[str, str], limit: float, trace: Path) -> list[Case]:
+    """Read a spec in the child; the file `trace` receives the frames where it crashes or takes too long."""
+    show_prints()
+    os._exit = sys.exit  # type: ignore[assignment]  # it raises SystemExit, which has a line
+    with open(trace, "w", encoding="utf-8") as file, errors_with_line(path, (BaseException,)):
+        faulthandler.enable(file)
+        faulthandler.dump_traceback_later(limit, exit=True, file=file)
+        cases = [_plain(path, case) for case in read_spec(path, macros)]
+        faulthandler.cancel_dump_traceback_later()
+        faulthandler.disable()
+    return cases
+
+
+def _plain(path: Path, case: Case) -> Case:
+    """Return a case that can leave its process."""
+    case = case._replace(
+        options={name: str(value) for name, value in case.options.items()},
+        versus={name: left_in_child if callable(other) else other for name, other in case.versus.items()},
+    )
+    try:
+        pickle.dumps(case)
+    except Exception as error:
+        raise ArgumentError(f"{path}: inputs must be arrays and numbers: {error}") from error
+    return case
+
+
+def left_in_child(**_: Any) -> Any:
+    """Stand for a function of a spec in a process that did not run the spec."""
+    raise AssertionError("call the function in a process that reads the spec")
+
+
+class _Shown(io.TextIOBase):
+    """What this process prints, up to a number of characters; it goes to stderr."""
+
+    def __init__(self) -> None:
+        self.left = SHOWN
+
+    def write(self, text: str) -> int:
+        self.left -= len(text)
+        if self.left < 0:
+            raise RuntimeError(f"printed more than {SHOWN:,} characters")
+        assert sys.__stderr__ is not None
+        return sys.__stderr__.write(text)
+
+
+def show_prints() -> None:
+    """Let what this process prints go to stderr, up to a number of characters."""
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr = _Shown()

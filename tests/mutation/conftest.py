@@ -1,0 +1,3 @@
+from compiler.conftest import _compiler
+
+__all__ = ["_compiler"]

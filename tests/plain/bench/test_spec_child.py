@@ -1,0 +1,72 @@
+"""A spec is Python that runs: in a child process, and an error names its line."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from gpunet.bench.spec_child import SHOWN, left_in_child, read_spec_in_child
+from gpunet.errors import ArgumentError
+
+SPEC = """import numpy as np
+kernel, grid, block, cases = "scale", 2, 32, [1, 5]
+options = {"TILE": 4}
+versus = {"other": "slow", "function": lambda x: {"x": x}}
+def inputs(rng, n):
+    print("inputs of", n)
+    return {"x": rng.random(n, np.float32)}
+def reference(x):
+    return {"x": 2 * x}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    def write(text):
+        (tmp_path / "spec.py").write_text(text, encoding="utf-8")
+        return tmp_path / "spec.py"
+
+    return write
+
+
+def test_the_cases_of_a_spec_come_from_the_child_and_its_prints_go_to_stderr(spec, capfd):
+    one, five = read_spec_in_child(spec(SPEC), {"N": "3"}, 60)
+    assert (one.label, one.kernel, one.options) == ("case 1", "scale", {"TILE": "4", "N": "3"})
+    assert one.versus == {"other": "slow", "function": left_in_child}
+    assert five.inputs["x"].shape == (5,)
+    np.testing.assert_allclose(five.expected["x"], 2 * five.inputs["x"], rtol=1e-6)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "inputs of 1\ninputs of 5\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "spec.py")
+    with pytest.raises(ArgumentError, match=r"spec\.py: no such file, or not a regular one"):
+        read_spec_in_child(tmp_path / "spec.py", {}, 60)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("while True: pass", "did not end within 1 s; if it is only slow, raise the limit"),
+        ("import time; time.sleep(60)", "did not end within 1 s"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import os; os._exit(0)", "SystemExit: 0"),
+        ("import os; os.abort()", "the child process died of SIGABRT"),
+        ("import ctypes; ctypes.string_at(0)", "the child process died of SIGSEGV"),
+        ("raise ValueError('planted')", "ValueError: planted"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("inputs(rng, n)", "RecursionError: maximum recursion depth exceeded"),
+        ("while True: print('flood' * 1000)", f"RuntimeError: printed more than {SHOWN:,} characters"),
+    ],
+)
+def test_a_spec_that_does_not_end_well_is_an_error_with_its_line_within_the_limit(spec, line, said):
+    path = spec(SPEC.replace('print("inputs of", n)', line))
+    began = time.monotonic()
+    with pytest.raises(ArgumentError) as error:
+        read_spec_in_child(path, {}, 1)
+    assert time.monotonic() - began < 20  # the start of the child does not count
+    assert str(error.value).startswith(f"{path}:6: ")
+    assert said in str(error.value)
