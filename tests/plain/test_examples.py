@@ -27,4 +27,4 @@ def test_the_package_lists_its_examples(capsys):
     assert [line.partition(": ")[0] for line in lines] == [
         f"python -m gpunet.examples.{name}" for name in examples.NAMES
     ]
-    assert lines[0].partition(": ")[2].startswith("Accumulate gradients: sum those of four batches")
+    assert lines[0].partition(": ")[2].startswith("Accumulate gradients: each update uses the sum over four batches")
