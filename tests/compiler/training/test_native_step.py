@@ -419,7 +419,7 @@ def test_extreme_values_give_the_same_loss_and_skipped_steps_as_numpy(extreme):
 def test_finite_gradients_whose_squares_overflow_are_treated_as_by_numpy(clip_norm):
     x, y = 1e18 * X[:, :2], 1e4 * X[:, 2:3]
     pair = [
-        make(executor, gn.SGD(1e-38, clip_norm=clip_norm), sizes=(2, 1), loss=gn.MSELoss())
+        make(executor, gn.SGD(2e-38, clip_norm=clip_norm), sizes=(2, 1), loss=gn.MSELoss())
         for executor in ("native", "numpy")
     ]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
