@@ -100,7 +100,7 @@ def test_what_fails_on_the_gpu_is_reported_in_one_line(files, monkeypatch):
     [
         ("while True: pass", "did not end within 2 s"),
         ("raise SystemExit(3)", "on sim: SystemExit: 3"),
-        ("import os; os._exit(0)", "the child process died of exit code 0"),
+        ("import os; os._exit(0)", "the child process ended with exit code 0"),
     ],
 )
 def test_a_function_that_does_not_end_well_is_a_wrong_row(files, body, said):

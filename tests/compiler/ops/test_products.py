@@ -253,7 +253,7 @@ def test_tuned_tiles_that_are_not_square_compute_both_gradients(table):
     dy, x, w = (rng.standard_normal(shape, np.float32) for shape in shapes)
     winner = tuned.Winner(Tile(16, 32, 32, 16, 32, 4, 4, slices=4), 1, "2026-11-20")
     products = ((20, 70, 40), "TN"), ((40, 20, 70), "NT")
-    tuned.keep(SIM, {tuned.Product.of(*sizes, layout, dy.dtype): winner for sizes, layout in products})
+    tuned.keep(SIM, {("tiled", tuned.Product.of(*sizes, layout, dy.dtype)): winner for sizes, layout in products})
     with traced_launches() as traced:
         found = gn.ops.linear_backward(*on_sim(dy, x, w))
     assert [launch.kernel for launch in traced] == ["linear_backward"]

@@ -5,7 +5,7 @@ import pytest
 from native_steps import X, Y, make
 
 import gpunet as gn
-from gpunet.native import find_blas, program
+from gpunet.native import find_blas, runtime
 
 pytestmark = pytest.mark.usefixtures("native_cpu")
 
@@ -49,7 +49,7 @@ def test_explain_reports_products_by_numpy_without_a_blas_library(monkeypatch):
     from gpunet.training.step import host
 
     monkeypatch.setattr(host.native, "find_blas", lambda: None)
-    monkeypatch.setattr(program, "find_blas", lambda: None)
+    monkeypatch.setattr(runtime, "find_blas", lambda: None)
     pair = [make(executor) for executor in ("native", "numpy")]
     for one in pair:
         for _ in range(5):
