@@ -17,8 +17,8 @@ struct Region {
   uint64_t generation = 0;  // see Cell
   Cell* cells = nullptr;
   Recent* atomics = nullptr;  // of the cells
-  // Log2 of the bytes per cell: 4, or 1 after an access to fewer, because neighbouring bytes may belong to different
-  // threads.
+  // Log2 of the bytes per cell. A cell has 4 bytes; after an access to fewer it has 1, because neighbouring bytes may
+  // belong to different threads.
   int cell_shift = 2;
   std::vector<Cell> byte_cells;
   std::vector<Recent> byte_atomics;

@@ -93,3 +93,18 @@ def test_random_programs_race_if_and_only_if_two_accesses_race(seed):
         assert ("race: " in finding) == races, program[program[..., 0] > 0]
         expected += races
     assert 30 < expected < 120
+
+
+def test_bytes_race_in_an_array_of_which_so_far_only_words_were_accessed():
+    """The quick check remembers an array for each value of the lowest 8 bits of a place; word reads fill them all."""
+    reads = "\n".join(f"sum = sum * {i} + x[{i}];" for i in range(3000))
+    source = f"""extern "C" __global__ void k(int* x, int* out) {{
+      int sum = 0;
+      {reads}
+      out[threadIdx.x] = sum;
+      reinterpret_cast<char*>(x + 3000)[0] = threadIdx.x;
+    }}"""
+    kernel = load(source, "words.cu", mode="check").kernels["k"]
+    x, out = np.zeros(3001, np.int32), np.zeros(2, np.int32)
+    with pytest.raises(KernelError, match="race: write of 1 byte"):
+        kernel.launch((1,), (2,), [buffer(x), buffer(out)])
