@@ -42,7 +42,7 @@ DIVERGED = (
 
 
 class _RankedCommand(click.Command):
-    """A command of several MPI ranks: one with wrong arguments joins the others, which are told when it ends."""
+    """A command that several MPI ranks may run; a rank with wrong arguments tells the others that it exits."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:

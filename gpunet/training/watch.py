@@ -10,19 +10,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 WATCH = """
-import os, select, signal, sys
+import os, signal, sys, threading
 process, seconds, message = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-if not select.select([0], [], [], seconds)[0]:  # standard input ends when the block, or the watched process, does
+
+def terminate():
     print(message, file=sys.stderr, flush=True)
     os.kill(process, signal.SIGTERM)
+
+timer = threading.Timer(seconds, terminate)
+timer.daemon = True
+timer.start()
+sys.stdin.read()  # standard input ends when the block, or the watched process, does
 """
 
 
 @contextmanager
 def time_limit(seconds: float, message: str) -> Iterator[None]:
-    """Print a message and terminate this process if the block takes longer; a process of its own watches it."""
+    """Print a message and terminate this process if the block takes longer; a process of its own watches it.
+
+    The watching process has its own process group, so that Ctrl-C does not reach it.
+    """
     command = [sys.executable, "-S", "-c", WATCH, str(os.getpid()), str(seconds), message]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as watch:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as watch:
         assert watch.stdin is not None
         try:
             yield
@@ -31,19 +40,22 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
 
 
 ABORT = """
-import os, signal, sys, time
+import os, select, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-process, connection, message = sys.argv[1:]
-if sys.stdin.read():  # standard input ends without a word when the watched process dies
-    sys.exit()
+process, connection, message = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+while os.getppid() == process:  # otherwise it died, and a process that it forked keeps standard input open
+    if select.select([0], [], [], 1)[0]:
+        if os.read(0, 1):
+            sys.exit()
+        break  # standard input ends without a word when the watched process dies
 try:
     status = int(open(f"/proc/{process}/stat").read().split()[-1])
-except OSError:  # not on Linux
+except OSError:  # not on Linux, or mpiexec has already read the status
     status = 0
 if not os.WIFSIGNALED(status):  # mpiexec itself reports a signal
     print(message, file=sys.stderr, flush=True)
     time.sleep(0.2)  # mpiexec may drop output that it has not read when it terminates the ranks
-    os.write(int(connection), b"cmd=abort exitcode=%d\\n" % (os.WEXITSTATUS(status) or 1))
+    os.write(connection, b"cmd=abort exitcode=%d\\n" % (os.WEXITSTATUS(status) or 1))
 """
 
 
