@@ -56,10 +56,10 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon: those cannot have children
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)  # a child that runs a script's top level again; its parent raises the error
-    with _without_interrupts():
-        child.start()
-    sender.close()  # only the child's copy is left, so reading ends when the child dies
     try:
+        with _without_interrupts():
+            child.start()
+        sender.close()  # only the child's copy is left, so reading ends when the child dies
         _await_start(receiver, child)
         end = time.monotonic() + seconds
         while True:
@@ -138,7 +138,8 @@ def _end_with_parent() -> None:
 
 def _kill(child: BaseProcess) -> None:
     """Kill the child and all its children that still run."""
-    assert child.pid is not None
+    if child.pid is None:  # it has not started
+        return
     with suppress(OSError):  # it has ended, or has no group yet
         _kill_group(child.pid)
     child.kill()

@@ -1,8 +1,10 @@
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,20 @@ def test_a_child_that_dies_is_an_error_that_names_the_signal():
 def test_only_the_parent_receives_ctrl_c():
     assert signal.SIGINT in call_with_limit(60, blocked)
     assert signal.SIGINT not in blocked()
+
+
+@POSIX
+def test_ctrl_c_while_the_child_starts_leaves_no_child(monkeypatch):
+    start = BaseProcess.start
+
+    def interrupted(process):
+        start(process)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call_with_limit(60, time.sleep, 60)
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

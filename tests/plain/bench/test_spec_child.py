@@ -70,3 +70,9 @@ def test_a_spec_that_does_not_end_well_is_an_error_with_its_line_within_the_limi
     assert time.monotonic() - began < 20  # the start of the child does not count
     assert str(error.value).startswith(f"{path}:6: ")
     assert said in str(error.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
+def test_a_spec_may_fork_processes(spec):
+    line = "import multiprocessing as m; p = m.get_context('fork').Process(target=int); p.start(); p.join()"
+    assert len(read_spec_in_child(spec(SPEC.replace('print("inputs of", n)', line)), {}, 60)) == 2
