@@ -20,8 +20,9 @@ def exit_now(*_: object) -> None:
 
 def _is_command() -> bool:
     """Return whether this process is `gpunet` or `python -m gpunet`."""
-    script = os.path.basename(sys.argv[0]).removesuffix(".exe")
-    return script == "gpunet" or sys.orig_argv[1:3] == ["-m", "gpunet"]
+    program = sys.argv[0] if sys.argv else ""  # "-m" while Python imports the package whose __main__ it runs
+    script = os.path.basename(program).removesuffix(".exe")
+    return script == "gpunet" or (program == "-m" and "gpunet" in sys.orig_argv)
 
 
 if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is ignored

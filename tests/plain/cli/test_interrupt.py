@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(sys.executable).parent / "gpunet"
-FORMS = {"script": [sys.executable, str(SCRIPT)], "module": [sys.executable, "-m", "gpunet"]}
+FORMS = {"script": [sys.executable, str(SCRIPT)], "module": [sys.executable, "-u", "-m", "gpunet"]}
 
 INTERRUPT = """
 import os, signal, sys
@@ -40,3 +40,8 @@ def test_ctrl_c_at_any_import_ends_a_command_with_exit_code_130(form, at, tmp_pa
         assert (run.returncode, run.stderr) == (0, "")
     else:
         assert (run.returncode, run.stderr) == (130, "Interrupted.\n")
+
+
+def test_the_library_is_imported_where_there_are_no_arguments():
+    run = subprocess.run([sys.executable, "-c", "import sys; sys.argv = []; import gpunet"], capture_output=True)
+    assert run.returncode == 0, run.stderr
