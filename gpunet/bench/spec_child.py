@@ -55,7 +55,7 @@ def _read(path: Path, macros: Mapping[str, str], limit: float, trace: Path) -> l
     """Read a spec in the child; the file `trace` receives the frames where it crashes or takes too long."""
     show_prints()
     process, leave = os.getpid(), os._exit
-    os._exit = lambda code: sys.exit(code) if os.getpid() == process else leave(code)  # SystemExit has a line
+    os._exit = lambda status: sys.exit(status) if os.getpid() == process else leave(status)  # SystemExit has a line
     with open(trace, "w", encoding="utf-8") as file, errors_with_line(path, (BaseException,)):
         faulthandler.enable(file)
         faulthandler.dump_traceback_later(limit, exit=True, file=file)

@@ -76,7 +76,8 @@ def kill(kind: str, device: str, kills: int, seed: int, folder: Path) -> int:
     """Kill and resume one training so many times; return the steps that it made.
 
     Raises:
-        AssertionError: a checkpoint lost steps, or differs from that of a training that was not killed.
+        AssertionError: a training ended by itself, its checkpoint lost steps, or differs from that of a training that
+            was not killed.
         GpunetError: a checkpoint is broken.
     """
     rng = random.Random(f"{kind} {device} {seed}")
@@ -88,6 +89,7 @@ def kill(kind: str, device: str, kills: int, seed: int, folder: Path) -> int:
             assert worker.stdout is not None
             said = [worker.stdout.readline()] if number == 0 or rng.random() < 0.8 else []
             time.sleep(rng.uniform(0, 0.3 if said else 2))
+            assert worker.poll() is None, f"kill {number}: the training ended by itself"
             worker.kill()
             said += worker.stdout.read().splitlines(keepends=True)
         saved = [steps, *(int(line) for line in said if line.endswith("\n"))][-1]

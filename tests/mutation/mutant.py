@@ -134,18 +134,26 @@ def judge(mutant: Mutant) -> tuple[Outcome, str]:
         return "broken", str(error)
     with copied() as copy:
         (copy / mutant.file).write_text(text, encoding="utf-8")
-        try:
-            kinds = IN_FLOAT if mutant.file.startswith("kernels/") else ""
-            done = run_tests(copy, mutant.tests, kinds, MOST_SECONDS)
-        except subprocess.TimeoutExpired:
-            return "caught", f"not done after {MOST_SECONDS:.0f} s"
+        outcome, shown = _outcome_of_tests(copy, mutant)
+    if not mutant.equivalent or outcome == "broken":
+        return outcome, shown
+    if outcome == "survived":
+        return "equivalent", mutant.equivalent
+    return "broken", f"it is said to be equivalent, but its tests notice it: {shown}"
+
+
+def _outcome_of_tests(copy: Path, mutant: Mutant) -> tuple[Outcome, str]:
+    """Run the tests of a mutant in a copy with its change; return the outcome, and what shows it."""
+    try:
+        kinds = IN_FLOAT if mutant.file.startswith("kernels/") else ""
+        done = run_tests(copy, mutant.tests, kinds, MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "caught", f"not done after {MOST_SECONDS:.0f} s"
     if done.returncode == 0:
-        return ("equivalent", mutant.equivalent) if mutant.equivalent else ("survived", " ".join(mutant.tests))
+        return "survived", " ".join(mutant.tests)
     if done.returncode < 0:
         return "caught", f"the tests ended by signal {-done.returncode}"
     failed = re.findall(r"^(?:FAILED|ERROR) (.*)", done.stdout, re.MULTILINE)
     if done.returncode != 1 or not failed or re.search(rf"^E .*({NOT_RUN})", done.stdout, re.MULTILINE):
         return "broken", "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-    if mutant.equivalent:
-        return "broken", f"it is said to be equivalent, but a test notices it: {failed[0]}"
     return "caught", failed[0]

@@ -69,6 +69,12 @@ def test_what_tests_nothing_is_not_caught(example: Mutant, outcome: str, shown: 
     assert shown in message
 
 
+def test_a_mutant_that_is_said_to_be_equivalent_but_crashes_is_broken() -> None:
+    crash = mutant("gpunet/ops/_matmul.py", "import annotations", "import annotations\n\nimport os; os.abort()")
+    outcome, shown = judge(crash._replace(equivalent="nothing changes"))
+    assert (outcome, "ended by signal 6" in shown) == ("broken", True), shown
+
+
 def test_every_kind_of_mutant_is_derived_and_comments_are_left_alone(tmp_path) -> None:
     (tmp_path / "example.cu").write_text(EXAMPLE)
     derived = derive("example.cu", (QUICK,), tmp_path)
