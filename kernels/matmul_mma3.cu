@@ -1,18 +1,19 @@
 // matmul_mma3.cu: the matrix product on tensor cores (see matmul.cuh) with the error of float arithmetic (3xTF32), only
 // on request.
 //
-// A float x is the sum of two TF32 numbers, big = round(x) and small = x - big, up to 2^-24 of x. So
+// A float x is big + small, where big = round(x) is a TF32 number and small = x - big. A tensor core drops the last of
+// the 12 bits of small, up to 2^-23 of x. So
 //
 //     x y = small_x big_y + big_x small_y + big_x big_y
 //
-// up to 2^-22 of |x y|, by three instructions of a tensor core. Tensor cores truncate sums instead of rounding them, an
+// up to 2^-21 of |x y|, by three instructions of a tensor core. Tensor cores truncate sums instead of rounding them, an
 // error that grows with the number of sums of one sign. So they add up only 16 steps along k, the small products first,
 // and each of these parts is added in float.
 //
 // - big must be rounded: small then has a random sign, so that truncating it in the tensor core has no bias.
 // - An infinity, a NaN and a number above 3.4e38 have no such sum: inf - inf is NaN. An element of c that is NaN is
 //   computed again in float, slowly. So the result is what float arithmetic gives.
-// - Where |x| < 2^-114, small is a subnormal number, which float arithmetic flushes to zero (-ftz): the error of the
+// - Where |x| < 2^-103, small may be a subnormal number, which float arithmetic flushes to zero (-ftz): the error of the
 //   product is then up to 2^-126 |y|.
 //
 // 6 m n k FLOPs of the tensor cores for the 2 m n k of the product. Options, layout and launch: mma_product.cuh.

@@ -10,8 +10,9 @@
 #pragma once
 #include "common.cuh"
 
-// Round to the nearest TF32 number, which has 10 bits of mantissa; the other 13 bits of the result are zero. NaN and
-// infinity are unchanged. One instruction on sm_90 and later; three before, where ties go away from zero, not to even.
+// Round to the nearest TF32 number, which has 10 bits of mantissa; the other 13 bits of the result are zero. Infinity
+// and NaN stay what they are, except a NaN with bits only in those 13, which no GPU computes. One instruction on sm_90
+// and later; three before, where ties go away from zero, not to even.
 DEVICE unsigned float_to_tf32(float x) {
     unsigned rounded = 0;
 #if __CUDA_ARCH__ >= 900

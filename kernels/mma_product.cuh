@@ -1,5 +1,5 @@
-// mma_product.cuh: a thread block's tile of a matrix product on tensor cores: all of matmul_mma.cu and matmul_mma3.cu
-// but the arithmetic that they choose.
+// mma_product.cuh: a thread block's tile of a matrix product on tensor cores. matmul_mma.cu and matmul_mma3.cu add only
+// their arithmetic.
 //
 // - A warp multiplies a tile of WM x WN, such as 64 x 32, by 16 mma instructions for 8 steps along k. A lane loads 24
 //   words for them from shared memory.
@@ -68,7 +68,7 @@ struct Operand {
         return fragment * 8 * EACH + (Tile::STEPS_IN_ROW ? i * 8 + group : group * EACH + i);
     }
 
-    // The position in a tile of what the lane loads first, for a warp tile at `first`.
+    // The position in shared memory of what the lane loads first; the warp tile begins at `first` in the block tile.
     static DEVICE int own(int first, int lane) {
         const int group = lane / 4, member = lane % 4, i = lane / 8;
         if (Tile::STEPS_IN_ROW)  // a row of the i-th matrix for load_matrices, which fills the i-th register

@@ -18,8 +18,8 @@ from gpunet.bench.memory import check_memory
 from gpunet.bench.timing import Clock, interleave
 from gpunet.device import Array, Device
 from gpunet.layers import Layer, Linear
-from gpunet.ops._matmul_plan import PRECISIONS, MatmulPlan, default_plan, multiprocessors
-from gpunet.ops.matmul_launch import run_plan
+from gpunet.ops._matmul_plan import PRECISIONS, TENSOR_CORE_KERNELS, MatmulPlan, default_plan, multiprocessors
+from gpunet.ops.matmul_launch import check_tensor_cores, run_plan
 from gpunet.ops.tiles import CANDIDATES, Tile
 from gpunet.ops.tuned import Product, Winner, most_splits
 from gpunet.tape import Tape
@@ -123,9 +123,12 @@ def tune(
 
     Raises:
         ArgumentError: the products exceed the memory; raised before anything is run.
+        DeviceError: the precision needs tensor cores that the GPU does not have; raised before anything is run.
         KernelError: a fault after which the GPU cannot be used.
     """
     kernel, processors = PRECISIONS[precision], multiprocessors(device)
+    if kernel in TENSOR_CORE_KERNELS:
+        check_tensor_cores(device, kernel)
     tried = {product: {str(c): c for c in choices(product, processors, kernel)} for product in products}
     cases = {product: matmul_case(product.layout, product[:3], product.dtype) for product in products}
     for product, case in cases.items():

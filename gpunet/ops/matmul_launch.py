@@ -105,13 +105,13 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     layout, device = "".join("NT"[bool(transpose)] for transpose in transposes), device_of(c)
     plan = matmul_plan(m, n, a.shape[-1], layout=layout, batch=batch, dtype=c.dtype, kernel=kernel, device=device)
     if plan.kernel in TENSOR_CORE_KERNELS:
-        _check_tensor_cores(device, plan.kernel)
+        check_tensor_cores(device, plan.kernel)
     return None if plan.kernel == "blas" else plan
 
 
 @functools.cache
-def _check_tensor_cores(device: Device, kernel: str) -> None:
-    """Raise `DeviceError` for a GPU without TF32 tensor cores."""
+def check_tensor_cores(device: Device, kernel: str) -> None:
+    """Raise `DeviceError` if `kernel`, one of `TENSOR_CORE_KERNELS`, cannot run on a GPU without TF32 tensor cores."""
     capability = device.xp.cuda.Device(device.index).compute_capability
     if int(capability) < 80:
         raise DeviceError(f"kernel {kernel!r} needs compute capability 8.0 or more; {device.name} has {capability}.")

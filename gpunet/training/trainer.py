@@ -52,7 +52,8 @@ class Trainer(Inspection):
             - "numpy", "native" (CPU): replay recorded NumPy calls; or C++ nodes on all cores, with a C++ compiler;
             - "graph", "persistent" (GPU): launch its kernels in a CUDA graph; or one kernel for many steps of an MLP;
             - "auto": the fastest that is available. If the step cannot be recorded, it warns and falls back to "eager".
-        precision: of float32 products on a GPU; ignored on the CPU:
+        precision: of the float32 products of training steps on a GPU (`evaluate` and `predict` use "float32"); ignored
+            on the CPU:
             - "float32": on its FMA units;
             - "tf32": on its tensor cores, which round the operands to 10 bits of mantissa;
             - "3xtf32": on its tensor cores, by three products of parts of the operands, with the error of float32.

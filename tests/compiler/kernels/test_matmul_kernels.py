@@ -268,6 +268,15 @@ def test_3xtf32_multiplies_very_large_and_very_small_numbers():
     np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=1e-6)
 
 
+def test_a_single_product_of_3xtf32_is_off_by_at_most_2_to_the_minus_21():
+    last_bits = np.array([1, 2049, 4093, 4095, 4097, 6145, 8191], np.float64)
+    x = np.float32(1 + last_bits * 2.0**-23)  # their small parts have from 1 to 12 bits
+    c = uninitialized((1, 7, 7), x.dtype)
+    launch("mma3", c, x, x, 7, 7, 1)
+    expected = np.outer(x.astype(np.float64), x)
+    assert 0.99 * 2.0**-21 < (abs(c[0] - expected) / expected).max() <= 2.0**-21
+
+
 DRAWS = {"normal": np.random.default_rng(0).standard_normal, "uniform": np.random.default_rng(0).random}
 
 

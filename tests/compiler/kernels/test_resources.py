@@ -4,12 +4,17 @@ from compiler.kernels.resources import complaints, measure, variants
 from benchmarks.instruction_mix import disassemble
 from gpunet.bench.nvrtc import Resources, compile_cubin, is_available
 from gpunet.cuda import read_source
+from gpunet.ops._matmul_plan import TENSOR_CORE_KERNELS
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
 
 
-@pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
-@pytest.mark.parametrize("source", sorted({variant.path.name for variant in variants()}))
+SOURCES = sorted({variant.path.name for variant in variants()})
+BUILDS = [(source, arch) for source in SOURCES for arch in ("sm_75", "sm_90")]
+BUILDS += [(f"matmul_{kernel}.cu", "sm_80") for kernel in TENSOR_CORE_KERNELS]  # on sm_75 they are traps
+
+
+@pytest.mark.parametrize(("source", "arch"), BUILDS)
 def test_every_kernel_builds_without_spills_or_local_memory_within_its_register_bounds(source, arch):
     of_source = [variant for variant in variants(one_of_each=True) if variant.path.name == source]
     built = [

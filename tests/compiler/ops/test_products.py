@@ -193,10 +193,10 @@ def test_a_layer_on_tensor_cores_equals_the_cpu(kernel):
 
 def test_a_gpu_without_tf32_tensor_cores_raises(monkeypatch):
     monkeypatch.setattr(simulator.cuda.Device, "compute_capability", "75")
-    matmul_launch._check_tensor_cores.cache_clear()
+    matmul_launch.check_tensor_cores.cache_clear()
     with pytest.raises(gn.errors.DeviceError, match=r"needs compute capability 8\.0 or more; sim has 75"):
         gn.ops.matmul(*on_sim(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)), kernel="mma")
-    matmul_launch._check_tensor_cores.cache_clear()
+    matmul_launch.check_tensor_cores.cache_clear()
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])

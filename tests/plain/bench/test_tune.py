@@ -2,6 +2,7 @@
 
 import statistics
 
+import cupy_stand_in
 import numpy as np
 import pytest
 from tune_stand_in import gpu
@@ -11,7 +12,7 @@ from gpunet.bench import memory
 from gpunet.bench import tune as tuning
 from gpunet.bench.measure import clock_of
 from gpunet.bench.tune import choices, linear_sizes, step_products, tune
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, DeviceError
 from gpunet.ops import _matmul_plan, matmul_launch
 from gpunet.ops.tiles import FLOAT32, FLOAT64
 from gpunet.ops.tuned import Product, most_splits
@@ -120,6 +121,15 @@ def test_no_plan_wins_if_all_are_wrong_or_untimed(gpu):
     assert (tuned(clocked=False).winner, tuned(clocked=False).times) == (None, {})
     gpu.wrong = {str(choice) for choice in choices(PRODUCT, 132)}
     assert tuned().winner is None
+
+
+@pytest.mark.parametrize("precision", ["tf32", "3xtf32"])
+def test_a_gpu_without_tensor_cores_is_refused_before_any_run(gpu, monkeypatch, precision):
+    monkeypatch.setattr(cupy_stand_in.Device, "compute_capability", "75")
+    monkeypatch.setattr(tuning, "check", None)
+    matmul_launch.check_tensor_cores.cache_clear()
+    with pytest.raises(DeviceError, match=r"needs compute capability 8\.0 or more; cuda:0 has 75"):
+        tuned(precision=precision)
 
 
 def test_a_product_larger_than_memory_is_refused_before_any_run(gpu, monkeypatch):

@@ -131,7 +131,10 @@ def test_every_candidate_tile_is_supported_by_the_kernel(kernel, dtype):
             assert (tile.bm % tile.wm, tile.bn % tile.wn, tile.wm % 16, tile.wn % 16) == (0, 0, 0, 0)
             assert (tile.tm, tile.tn, tile.slices) == (0, 0, 1)
         assert (tile.bm % vector, tile.bn % vector, tile.bk % vector) == (0, 0, 0)
-        assert 2 * tile.bk * (tile.bm + tile.bn + 2 * vector) * dtype.itemsize <= 48 * 1024
+        # each row of shared memory is padded by a vector; on tensor cores in layout NT it is a row along k
+        sides = tile.bm + tile.bn
+        elements = tile.bk * (sides + 2 * vector) if kernel == "tiled" else (tile.bk + vector) * sides
+        assert tile.stages * elements * dtype.itemsize <= 48 * 1024
         assert tile.threads <= 1024
     assert len({str(tile) for tile in CANDIDATES[kernel, dtype]}) == len(CANDIDATES[kernel, dtype])
 
