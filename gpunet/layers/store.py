@@ -125,8 +125,9 @@ class FlatStore(Versioned):
             self.average = None
         elif self.average is None:
             with self.device.activate():
-                self.average = aligned(self.params.shape, self.params.dtype, self.device.xp)
-                self.average.fill(math.nan)
+                self.average = aligned(self.params.shape, self.params.dtype, self.device.xp, zero=True)
+                for average in self.views(self.average).values():
+                    average.fill(math.nan)
         self.decay = decay
 
     @contextmanager

@@ -107,6 +107,7 @@ def test_a_resumed_training_is_bitwise_equal_to_an_uninterrupted_one(executor, t
     half.save(tmp_path / "half")
     resumed = gn.Trainer.resume(tmp_path / "half")
     assert (resumed.ema, resumed.accumulate) == (0.9, 1)
+    np.testing.assert_array_equal(resumed.model.store.average, half.model.store.average)  # also the padding
     resumed.fit(X, Y, epochs=2, batch_size=7, validation=0.2)
     assert measured(resumed.history) == measured(whole.history)
     for of in (lambda run: run.model, lambda run: run.ema_model()):
