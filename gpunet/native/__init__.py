@@ -5,11 +5,13 @@ Without a compiler, or with `GPUNET_NATIVE=0`, NumPy computes everything; `gpune
 
 from gpunet.native.blas import Blas, find_blas
 from gpunet.native.compiler import find_compiler, why_unavailable
+from gpunet.native.division import TILE
 from gpunet.native.kernel import Kernel, Node, address, library, plain_address
 from gpunet.native.program import Program
 from gpunet.native.runtime import all_below
 
 __all__ = [
+    "TILE",
     "Blas",
     "Kernel",
     "Node",

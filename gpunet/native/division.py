@@ -22,8 +22,9 @@ Part = tuple[int, int]
 """The first row or element of a call, and the first one after it."""
 
 TILE = 16
-"""The rows of a part are a multiple of this number. BLAS computes tiles of 4, 8 or 16 rows and may sum the remaining
-rows in another order; with random numbers, a few such rows often have the same bits, so that a trial would miss them.
+"""The rows of a part are a multiple of this number, except in the last part. BLAS computes tiles of 4, 8 or 16 rows and
+may sum the remaining rows in another order. With random numbers, a few such rows often have the same bits, so that a
+trial would miss them.
 """
 
 SMALLEST_CHUNK = 32
@@ -36,7 +37,7 @@ LARGEST_CHUNK = 512
 """Maximum rows of a task of equal parts, so that they are still in the cache when the next node reads them."""
 
 MOST_FLOPS = 10_000_000_000
-"""Maximum FLOPs of a product that is tried, which takes about 0.1 seconds."""
+"""Maximum FLOPs of a product that is tried: the trial delays the first step or prediction."""
 
 
 def chunk_rows(rows: int) -> int:
