@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 
 import click
@@ -17,7 +16,7 @@ from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
-from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
 
@@ -96,7 +95,7 @@ def predict(
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
     if table.blank:
         rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
-        warnings.warn(f"{input_path}: {rows} no prediction.", GpunetWarning, stacklevel=2)
+        warn(f"{input_path}: {rows} no prediction.")
     X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
     names, columns = [*keep], []

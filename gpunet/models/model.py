@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +14,7 @@ from gpunet.data.checks import as_dtype, check_samples
 from gpunet.data.frames import frame_columns
 from gpunet.data.indices import check_indices, check_range
 from gpunet.device import Array, on_device
-from gpunet.errors import ArgumentError, GpunetWarning, ShapeError, StateError
+from gpunet.errors import ArgumentError, ShapeError, StateError, warn
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
@@ -110,7 +109,7 @@ class Model(Layer):
             (rows, outputs...) in host memory.
 
         Warns:
-            GpunetWarning: outputs are NaN.
+            GpunetWarning: outputs are NaN or infinite.
 
         Raises:
             DataError: features are empty, not finite, or too large for the model's dtype; indices are out of range.
@@ -118,20 +117,16 @@ class Model(Layer):
             ShapeError: wrong number of features.
         """
         y = self.ready_outputs(self.prepare(X))
-        if wrong := int(np.isnan(y.reshape(len(y), -1)).any(axis=1).sum()):
-            warnings.warn(
-                f"the outputs of {wrong:,} of {len(y):,} rows are NaN: weights are NaN, as after a training that "
-                "diverged, or the forward pass overflows.",
-                GpunetWarning,
-                stacklevel=2,
-            )
+        _warn_of_not_finite(
+            "outputs", y, "weights are, as after a training that diverged, or the forward pass overflows"
+        )
         return y
 
     def ready_outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the raw outputs for features that `prepare` returned."""
         y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
-        with device.activate():
+        with device.activate(), np.errstate(all="ignore"):
             if device.xp is np and self._run_native(x, y):
                 return y
             for start in range(0, len(x), LARGEST_BATCH):
@@ -212,7 +207,11 @@ class Model(Layer):
             Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training targets, (rows,)
             for one output, else (rows, outputs).
         """
-        return self.decode(self.outputs(X), self.task)
+        y = self.outputs(X)
+        predictions = self.decode(y, self.task)
+        if predictions.dtype.kind == "f" and np.isfinite(y).all():
+            _warn_of_not_finite("predictions", predictions, f"they overflow in {predictions.dtype}")
+        return predictions
 
     def decode(self, y: np.ndarray, task: Task | None) -> np.ndarray:
         """Convert raw outputs to the predictions of a task; see `predict`."""
@@ -220,11 +219,11 @@ class Model(Layer):
             return self._named(y.argmax(axis=-1))
         if task == "similarity":
             return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
-        if task == "counts":
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if task == "counts":
                 y = np.exp(y)
-        if self.target_scaler is not None:
-            y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
+            if self.target_scaler is not None:
+                y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         return self._named((y > 0).astype(np.int64)) if task == "binary" else y
@@ -241,7 +240,8 @@ class Model(Layer):
         """
         y = self.outputs(X)
         if self.task == "classification":
-            return np.asarray(softmax(y))
+            with np.errstate(invalid="ignore"):  # of infinite logits
+                return np.asarray(softmax(y))
         if self.task != "binary":
             raise StateError(f"predict_proba needs a model trained as a classifier; this model's task is {self.task}.")
         p = np.asarray(activation_function("sigmoid")(y))
@@ -284,3 +284,9 @@ class Model(Layer):
             if scaler is not None:
                 arrays |= {f"{name}.mean": scaler.mean, f"{name}.scale": scaler.scale}
         return arrays
+
+
+def _warn_of_not_finite(what: str, values: np.ndarray, why: str) -> None:
+    """Warn if rows of predicted values are NaN or infinite."""
+    if wrong := int((~np.isfinite(values.reshape(len(values), -1))).any(axis=1).sum()):
+        warn(f"the {what} of {wrong:,} of {len(values):,} rows are NaN or infinite: {why}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,7 +13,7 @@ from gpunet import native
 from gpunet.arguments import real, whole
 from gpunet.cuda import Kernel
 from gpunet.device import Array, aligned, to_host
-from gpunet.errors import ArgumentError, GpunetWarning, StateError
+from gpunet.errors import ArgumentError, StateError, warn
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.optimizers.groups import Groups, Parts, checked
@@ -184,11 +183,9 @@ class Optimizer(Versioned):
             self._step = self._kind_of_step(store)(self, store, progress)
             self._step_versions = versions
             if type(self._step) is ArrayStep and type(before) is not ArrayStep:
-                warnings.warn(
+                warn(
                     f"{type(self).__name__} has no `kernel`: on {store.device.name} its `update_block` runs as array "
-                    "code, which is slower.",
-                    GpunetWarning,
-                    stacklevel=2,
+                    "code, which is slower."
                 )
         return self._step
 

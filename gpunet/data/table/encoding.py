@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
 from gpunet.data.table.inferring import described
 from gpunet.data.table.tables import Table
-from gpunet.errors import DataError, GpunetWarning
+from gpunet.errors import DataError, warn
 
 
 def encoded(table: Table, columns: Sequence[Column], missing: str) -> np.ndarray:
@@ -40,7 +39,7 @@ def complete_rows(table: Table, columns: Sequence[Column]) -> np.ndarray:
             whole &= ~np.isnan(column.read(table).numbers)
     if left_out := int(np.sum(~whole)):
         count = f"{left_out:,} of {len(table):,} rows lack a number or a date and are left out"
-        warnings.warn(f"{table.name}: {count}.", GpunetWarning, stacklevel=4)
+        warn(f"{table.name}: {count}.")
     return np.flatnonzero(whole)
 
 
@@ -69,4 +68,4 @@ def _warn_of_unknown(table: Table, columns: Sequence[Column]) -> None:
             if len(unknown) > len(table) / 2:
                 found, known = described(table, column.name, unknown), listing(column.categories)
                 message = f"column {column.name!r}: most values are unknown: {found}; known are {known}."
-                warnings.warn(f"{table.name}, {message}", GpunetWarning, stacklevel=4)
+                warn(f"{table.name}, {message}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from gpunet.data.checks import host_array
 from gpunet.device import Array
-from gpunet.errors import GpunetWarning
+from gpunet.errors import warn
 from gpunet.training.batch_sizes import parts_of
 from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
@@ -117,4 +116,4 @@ class StepCache:
         """Warn, once per training, that steps fall back to another executor."""
         if not self._warned and self._training.ranks.main:
             self._warned = True
-            warnings.warn(message, GpunetWarning, stacklevel=2)
+            warn(message)
