@@ -126,7 +126,7 @@ def test_an_incomplete_spec_is_rejected_before_compiling(invoke, source, tmp_pat
 def test_an_endless_spec_is_rejected_after_the_limit(invoke, source, tmp_path):
     (tmp_path / "spec.py").write_text("kernel = 'scale'\nwhile True: print(kernel)", encoding="utf-8")
     result = invoke("check", source, "--spec", tmp_path / "spec.py", "--limit", 60)
-    assert unusable(result).endswith("spec.py:2: RuntimeError: printed more than 1,000,000 characters")
+    assert unusable(result).endswith("spec.py:2: RuntimeError: printed more than 1,000,000 bytes")
     (tmp_path / "spec.py").write_text("kernel = 'scale'\nwhile True: pass", encoding="utf-8")
     result = invoke("check", source, "--spec", tmp_path / "spec.py", "--limit", 1)
     assert "spec.py:2: did not end within 1 s" in unusable(result)
