@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet.data.checks import host_array
 from gpunet.device import Array
-from gpunet.errors import warn
+from gpunet.errors import ShapeError, warn
 from gpunet.training.batch_sizes import parts_of
 from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
@@ -69,7 +69,7 @@ class StepCache:
             kind = tuple(map(KIND, given))
         step = self._steps.get(kind)
         if step is None or not step.is_current:
-            step = self._first_of(kind, len(given[0]))
+            step = self._first_of(kind)
         with step.device.activate():
             if step.shares:
                 step.weigh(self._training.loss.norms(*given[1:]))
@@ -79,8 +79,12 @@ class StepCache:
             step.run()
         return step.value
 
-    def _first_of(self, kind: tuple[Any, ...], count: int) -> Step:
+    def _first_of(self, kind: tuple[Any, ...]) -> Step:
         training = self._training
+        if kind[0][0] == () or len({shape[:1] for shape, *_ in kind}) > 1:
+            found = ", ".join(f"{name} {shape}" for name, (shape, *_) in zip(("X", "y", "weight"), kind, strict=False))
+            raise ShapeError(f"step: X, y and weight need the same number of rows; the shapes are {found}.")
+        count = kind[0][0][0]
         if len(kind) > 2:
             training.loss.require_weight()
         if training.ranks.size > 1 and not self._steps:
