@@ -30,7 +30,7 @@ def without_nvrtc(monkeypatch):
 
 
 def unusable(result):
-    """Return the error line of an invalid command or spec; check exit code 2."""
+    """Return the error line of an invalid command or spec; check the exit code."""
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     return result.stderr.splitlines()[-1]
@@ -60,7 +60,7 @@ def test_json_is_one_line_and_macros_reach_the_compiler(invoke, source):
 @with_nvrtc
 def test_a_source_that_does_not_compile_shows_the_compilers_lines(invoke, source):
     result = invoke("check", source, "-D", "WIDTH=missing")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "my.cu(3): error: identifier" in result.stderr
     assert '"missing" is undefined' in result.stderr
     assert "Traceback" not in result.output
@@ -79,7 +79,7 @@ def test_a_file_with_only_templates_is_rejected(invoke, source):
 
 def test_without_nvrtc_a_notice_says_how_to_get_it(invoke, source, without_nvrtc):
     result = invoke("check", source)
-    assert result.exit_code == 1  # as nothing was checked
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("Notice: NVRTC is not installed")
     assert "pip install nvidia-cuda-nvrtc-cu12" in result.stderr

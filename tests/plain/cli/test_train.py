@@ -300,7 +300,7 @@ def test_a_diverged_run_with_finite_weights_exits_with_1_and_so_do_folds(invoke,
 
 def test_a_run_that_fails_before_its_first_epoch_leaves_no_folder(invoke, flowers, tmp_path):
     given = ("train", flowers, "--batch-norm", "--epochs", 1, "--out", tmp_path / "run", "--batch-size")
-    assert invoke(*given, 1).exit_code == 1
+    assert invoke(*given, 1).exit_code == 2
     assert not (tmp_path / "run").exists()
     assert invoke(*given, 8).exit_code == 0
 
@@ -603,7 +603,7 @@ def few(folder: Path, count: int) -> Path:
 def test_a_metric_that_the_validation_part_leaves_undefined_is_refused(invoke, tmp_path, metric, given):
     options = ("--metric", metric, *given, "--epochs", 1, "--out", tmp_path / "run")
     result = invoke("train", few(tmp_path, 2), *options)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"--metric {metric}: undefined, as the validation part has no row of class 'few'" in result.stderr
     assert not (tmp_path / "run" / "config.json").exists()
 
@@ -627,7 +627,7 @@ def test_undefined_scores_of_folds_are_left_out_of_mean_and_sd(invoke, tmp_path,
 
 def test_more_folds_than_rows_are_refused(invoke, flowers, tmp_path):
     result = invoke("train", flowers, "--folds", 500, "--out", tmp_path / "run")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.endswith("Error: --folds 500: there are only 150 rows.\n")
 
 
@@ -663,7 +663,7 @@ def test_two_concurrent_runs_on_one_folder_do_not_mix_files(tmp_path):
             for seed in (1, 2)
         ]
         errors = [process.communicate(timeout=120)[1] for process in processes]
-        assert sorted(process.returncode for process in processes) == [0, 1]
+        assert sorted(process.returncode for process in processes) == [0, 2]
         winner = [process.returncode for process in processes].index(0)
         assert str(folder) in errors[1 - winner]
         assert json.loads((folder / "config.json").read_text())["seed"] == 1 + winner
