@@ -131,7 +131,8 @@ class NativeExecutor(NumpyExecutor):
         threads = max((program.threads for program in programs), default=1)
         calls = "" if len(programs) == len(self._segments) else "; NumPy calls where an operation has no C++ kernel"
         products = "products by NumPy" if blas is None else f"products by {blas.path}"
-        summary = f"native: {len(programs)} program(s) of C++ nodes{calls}; threads: {threads}; {products}"
+        how_many = f"{len(programs)} program{'s' * (len(programs) != 1)}"
+        summary = f"native: C++ nodes in {how_many}{calls}; threads: {threads}; {products}"
         return Explanation(described, self._arena_bytes, summary)
 
     def _run_segments(self) -> None:

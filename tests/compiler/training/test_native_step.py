@@ -130,7 +130,7 @@ def test_user_cuda_expressions_are_compiled_and_follow_numpy(dtype):
     for one in pair:
         fit(one, epochs=10)
     nodes = pair[0].explain().nodes
-    assert [node.choice for node in nodes if node.kernel == "bias_activation_forward"] == ["1 x rows"] * 3
+    assert [node.choice for node in nodes if node.kernel == "bias_activation_forward"] == ["1 task by rows"] * 3
     assert not [node for node in nodes if node.choice == "NumPy"]
     assert_follows(*pair)
 
