@@ -10,6 +10,7 @@ from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
 from gpunet.data.table.inferring import described
 from gpunet.data.table.tables import Table
+from gpunet.data.table.values import LARGEST
 from gpunet.errors import DataError, warn
 
 
@@ -51,8 +52,9 @@ def _values(table: Table, column: Column, missing: str) -> tuple[np.ndarray, lis
     problems = []
     if len(bad):
         unit = f" in {column.form[1:]}" if column.role == "number" and column.form[1:] else ""
+        limit = " up to 1e150" if (np.abs(values[bad]) > LARGEST).any() else ""
         found = described(table, column.name, bad)
-        problems.append(f"column {column.name!r} holds a {column.role}{unit}, not {found}")
+        problems.append(f"column {column.name!r} holds a {column.role}{limit}{unit}, not {found}")
     blank = np.setdiff1d(np.flatnonzero(np.isnan(values)), bad)
     if len(blank) and missing in ("drop", "error"):
         first = ", ".join(table.place(row) for row in blank[:3])
