@@ -19,6 +19,7 @@ from gpunet.data.labels import listing
 from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
+from gpunet.models.files import MODEL
 
 MORE_METRICS: dict[str | None, tuple[str, ...]] = {
     "classification": ("auc", "log_loss"),
@@ -86,8 +87,9 @@ def predict(
     standard input). It has the columns of the table that the model was trained on, in any order. For a model that was
     not trained on a table, it has one column per feature, in order.
     """
-    if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
-        raise ArgumentError(f"--out {out}: this is the input, which would be overwritten; choose another file.")
+    for what, used in (("input", input_path), ("model", model_path / MODEL if model_path.is_dir() else model_path)):
+        if out is not None and out.exists() and used.exists() and out.samefile(used):
+            raise ArgumentError(f"--out {out}: this is the {what}, which would be overwritten; choose another file.")
     model = open_model(model_path, device)
     schema = model.schema
     table = read_table(input_path) if schema is None else schema.open(input_path)

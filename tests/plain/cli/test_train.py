@@ -457,14 +457,16 @@ def test_patience_ends_the_training_and_a_resumed_run_keeps_it(invoke, rare, tmp
     assert int(np.argmin(rows)) == len(rows) - 3
 
 
-def test_a_cosine_schedule_ends_at_zero_and_cannot_be_extended(invoke, refused, flowers, tmp_path):
+def test_a_cosine_schedule_ends_at_zero_and_cannot_be_extended_or_shortened(invoke, refused, flowers, tmp_path):
     invoke("train", flowers, "--schedule", "cosine", "--lr", 0.5, "--epochs", 3, "--out", tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert 0.5 > rows[0]["lr"] > rows[1]["lr"] > rows[2]["lr"]
     schedule = gn.Trainer.resume(tmp_path / "run" / "checkpoint.safetensors").optimizer.schedule
     assert schedule(3 * 3) == 0
-    message = refused("train", "--resume", tmp_path / "run", "--epochs", 4)
-    assert "reaches 0 after 3 epochs" in message
+    for epochs in (4, 2):
+        message = refused("train", "--resume", tmp_path / "run", "--epochs", epochs)
+        assert "reaches 0 after 3 epochs" in message
+    assert invoke("train", "--resume", tmp_path / "run", "--epochs", 3).exit_code == 0
 
 
 def test_counts_are_trained_and_evaluated_with_their_loss(invoke, tmp_path):
