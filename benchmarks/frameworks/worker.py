@@ -19,7 +19,7 @@ from benchmarks.frameworks.steps import Framework
 from benchmarks.numpy_step import NumpyStep
 
 CHECKED = 5  # steps that are compared with the reference
-LOSS_TOLERANCE = 3e-4  # relative error of each loss; 1.03e-4 in JAX for layers of 1024 on an AVX2 processor, by rounding
+LOSS_TOLERANCE = 3e-4  # relative error of each loss; 1.03e-4 for JAX with layers of 1024, on a CPU with AVX2
 WEIGHT_TOLERANCE = 0.05  # of each array: distance from the reference, relative to the total update of the reference.
 # This is large because a rounding error that flips one ReLU changes Adam's first updates wherever a gradient is near 0.
 GRACE_SECONDS = 5.0  # for a worker to exit by itself
