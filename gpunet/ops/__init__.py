@@ -18,11 +18,8 @@ Conventions of every operation:
   other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
   parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or
   `weight_gradient=False` for a frozen one, is not computed; None is returned in its place.
-- `kernel` selects the implementation: None (gpunet's choice), "blas" (BLAS on the CPU, cuBLAS and array code on a
-  GPU), or a hand-written kernel by name (see `matmul`).
-
-All of them raise `ShapeError` for shapes that don't fit, `DTypeError` for dtypes that differ or are not supported, and
-`DeviceMismatchError` for arrays on different devices. Docstrings list only further errors.
+- `kernel` selects the implementation: None (gpunet's choice), "blas" (BLAS on the CPU, cuBLAS and array code on a GPU),
+  or a hand-written kernel by name (see `matmul`).
 """
 
 from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward

@@ -48,11 +48,10 @@ class Running(NamedTuple):
 
 
 def batch_statistics(x: Array, running: Running | None = None, *, tape: Tape | None = None) -> tuple[Array, Array]:
-    """Return (mean, variance) of each channel of a batch, both (channels,).
+    """Return (mean, variance) of each channel of a batch x (rows, channels, ...), both (channels,).
 
     Args:
-        x: (rows, channels, ...).
-        running: the running statistics to update; not by non-finite numbers or the variance of a single element.
+        running: statistics to update, except by non-finite numbers and the variance of a single element.
 
     Example:
         >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])  # two rows, two channels
@@ -93,9 +92,7 @@ def _numpy_statistics(
 
 
 def _follow(moved: Array, number: Array, running: Running, tape: Tape | None) -> None:
-    """Move running statistics towards those of this batch, except non-finite ones, from which they would not
-    recover.
-    """
+    """Move running statistics towards those of this batch, but not to non-finite ones, which would stay forever."""
     change, finite = empty_like(tape, number, np), empty(tape, number.shape, np.dtype(bool), np)
     np.subtract(number, moved, out=change)
     if running.momentum is None:
@@ -119,14 +116,9 @@ def batch_norm(
 
     Args:
         x: (rows, channels, ...).
-        mean: (channels,), of the batch or the running one.
-        variance: (channels,), as `mean`.
-        weight: (channels,), or None for ones.
-        bias: (channels,), or None for zeros.
-        eps: added to the variance, >= 0.
-
-    Raises:
-        ArgumentError: a negative eps.
+        mean, variance: (channels,), of the batch or the running ones.
+        weight, bias: (channels,); None for ones and zeros.
+        eps: >= 0.
 
     Example:
         >>> x = np.array([[1.0], [3.0]])
@@ -167,9 +159,9 @@ def batch_norm_backward(
     input_gradient: bool = True,
     tape: Tape | None = None,
 ) -> tuple[Array | None, Array, Array]:
-    """Return (dx, dweight, dbias), where mean and variance are those of the batch x and depend on it.
+    """Return (dx, dweight, dbias), for the mean and variance that `batch_statistics` returned for x.
 
-    `mean` and `variance` are the results of `batch_statistics`; dweight and dbias come from the tape by default.
+    dweight and dbias come from the tape by default.
 
     Example:
         >>> x, dy = np.array([[1.0], [3.0]]), np.array([[5.0], [5.0]])

@@ -54,23 +54,19 @@ def conv2d(
 ) -> Array:
     """Return f(x * weight + bias), the cross-correlation of each image with each filter, as PyTorch's `conv2d`.
 
+    y is (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
+
     Args:
         x: (rows, channels, height, width).
-        weight: (out_channels, channels / groups, kernel_h, kernel_w).
+        weight: (out_channels, channels / groups, kernel_h, kernel_w); groups must divide both numbers of channels.
         bias: (out_channels,), or None.
         stride: pixels between neighbouring patches.
         padding: zeros on each side of the image.
         dilation: pixels between neighbouring elements of the filter.
         out: C-contiguous.
-        columns: where to write the patches, which the backward pass needs, C-contiguous: (groups, channels /
+        columns: where to write the patches for the backward pass, C-contiguous: (groups, channels /
             groups·kernel_h·kernel_w, rows·out_h·out_w).
         preactivation: where to write x * weight + bias, C-contiguous and not `out`.
-
-    Returns:
-        (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
-
-    Raises:
-        ArgumentError: groups that don't divide the channels, or an invalid size.
 
     Example:
         >>> x, weight = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3))
@@ -123,11 +119,9 @@ def conv2d_backward(
     """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...).
 
     Args:
+        saved: as in `gpunet.ops`; required unless the activation is the identity.
         columns: the array that `conv2d` filled, which is overwritten; None recomputes the patches.
         dweight, dbias: C-contiguous.
-
-    Raises:
-        ArgumentError: as for `conv2d`; or an activation without `saved`.
 
     Example:
         >>> x, weight, dy = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), np.ones((1, 2, 2, 2))

@@ -41,9 +41,6 @@ def cosine_embedding(
         margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
         weight: row weights (rows,).
 
-    Raises:
-        ArgumentError: margin is not between -1 and 1.
-
     Example:
         >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])
         >>> loss, dpairs = gn.ops.cosine_embedding(pairs, np.array([1.0, -1.0]))  # losses 0 and 1

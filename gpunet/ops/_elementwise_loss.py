@@ -44,8 +44,7 @@ def mean_squared_error(
     """Return (loss, dprediction) with l = (p - t)² and l' = 2·(p - t).
 
     Args:
-        prediction: (rows, ...).
-        target: the shape of `prediction`.
+        prediction, target: (rows, ...).
         weight: row weights (rows,).
 
     Example:
@@ -70,8 +69,8 @@ def huber(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = d²/2 where |d| <= delta, else delta·(|d| - delta/2), for d = p - t.
 
-    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964). Arguments as for
-    `mean_squared_error`; raises `ArgumentError` unless delta > 0.
+    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964); delta > 0. Arguments as for
+    `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.huber(np.array([4.0]), np.array([1.0]), delta=1.0)
@@ -107,7 +106,7 @@ def absolute_error(
     """Return (loss, dprediction) with l = above·d where d > 0, else -below·d, for d = p - t.
 
     l' is above where d > 0, 0 where d = 0, and -below where d < 0. With above = below = 1, l is |d|. With above = 1 - q
-    and below = q, l is the pinball loss, whose minimum is at the quantile q of t (Koenker & Bassett 1978). Other
+    and below = q, l is the pinball loss, which is minimal at the quantile q of t (Koenker & Bassett 1978). Other
     arguments as for `mean_squared_error`.
 
     Example:
@@ -144,8 +143,8 @@ def poisson_nll(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = exp(p) - t·p and l' = exp(p) - t, where p is the logarithm of a rate.
 
-    With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!),
-    which does not depend on p. Other arguments as for `mean_squared_error`.
+    With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!).
+    Other arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.poisson_nll(np.array([0.0]), np.array([3.0]))  # a rate of 1, three events
@@ -178,7 +177,7 @@ def binary_cross_entropy(
 ) -> tuple[Array, Array]:
     """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t.
 
-    Targets are probabilities in [0, 1]. Arguments as for `mean_squared_error`.
+    Targets are in [0, 1]. Arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.binary_cross_entropy(np.zeros(1), np.ones(1))  # probability 1/2 of a true label
@@ -215,7 +214,7 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
 
 
 def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; both are overwritten."""
+    """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; overwrites both."""
     value = empty(tape, (), loss.dtype, np)
     share: Array | float
     if weight is None:
@@ -253,7 +252,7 @@ def _native(
 
 
 def native_sum(losses: Array, tape: Tape | None) -> Array:
-    """Record the sum of the rows' losses (rows,) as a native node; return the array that will hold it, ()."""
+    """Record the sum of the rows' losses (rows,) as a native node; return the array () that will hold it."""
     loss = empty(tape, (), losses.dtype, np)
     CPU_SUM(losses, loss, len(losses))
     return loss

@@ -30,14 +30,11 @@ NO_PADDING = -1
 
 
 def embedding(indices: Array, weight: Array, *, tape: Tape | None = None) -> Array:
-    """Return the rows of `weight` at the given indices.
+    """Return the rows of `weight` at the given indices, (..., embedding_dim).
 
     Args:
         indices: (...), integers in [0, num_embeddings). On a GPU they are not checked but clipped to that range.
         weight: the table (num_embeddings, embedding_dim).
-
-    Returns:
-        (..., embedding_dim).
 
     Raises:
         DataError: indices in host memory that are out of range.
@@ -70,10 +67,7 @@ def embedding_backward(
 
     Args:
         padding_idx: the row whose gradient is zero, a negative one counted from the end; or None.
-        dweight: where to write the gradient, C-contiguous.
-
-    Raises:
-        ArgumentError: padding_idx is not a row of the table.
+        dweight: C-contiguous.
 
     Example:
         >>> gn.ops.embedding_backward(np.ones((3, 2)), np.array([0, 2, 2]), num_embeddings=3)
@@ -106,11 +100,7 @@ def embedding_backward(
 
 
 def row_of_table(name: str, index: int, rows: int) -> int:
-    """Return the row of a table for an index that may count from the end.
-
-    Raises:
-        ArgumentError: the index is out of range; the message begins with `name`.
-    """
+    """Return the row of a table for an index that may count from the end; messages begin with `name`."""
     if not -rows <= whole(name, index, -rows) < rows:
         raise ArgumentError(f"{name} must be a row of the table, from {-rows} to {rows - 1}, got {index}.")
     return int(index) % rows

@@ -54,7 +54,7 @@ def linear(
     preactivation: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return f(x·weight + bias).
+    """Return f(x·weight + bias), (..., out_features).
 
     Args:
         x: (..., in_features).
@@ -62,9 +62,6 @@ def linear(
         bias: (out_features,), or None.
         out: C-contiguous.
         preactivation: where to write x·weight + bias, C-contiguous and not `out`.
-
-    Returns:
-        (..., out_features).
 
     Example:
         >>> x, weight, bias = np.array([[1.0, 2.0]]), np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([1.0, 1.0])
@@ -108,8 +105,7 @@ def linear_backward(
     """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation).
 
     Args:
-        below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z), in the epilogue of the
-            product if the kernel supports it.
+        below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z).
 
     Example:
         >>> x, weight, dy = np.ones((2, 3)), np.ones((3, 4)), np.ones((2, 4))

@@ -17,7 +17,6 @@ def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
 
     Args:
         x: any shape, with at least one element along `axis`.
-        axis: the axis whose elements sum to one in the result.
         out: may be `x` itself.
 
     Example:

@@ -61,14 +61,13 @@ def softmax_cross_entropy(
     Args:
         logits: (rows, classes), or (rows, positions..., classes), where each position counts as a row. -inf excludes a
             class.
-        target: integer labels (rows, positions...) in [0, classes), checked in host memory (on a GPU a label out of
-            range counts as no class); or distributions (rows, positions..., classes) in the dtype of `logits`.
+        target: integer labels (rows, positions...) in [0, classes); or distributions (rows, positions..., classes) in
+            the dtype of `logits`. On a GPU, a label out of range counts as no class.
         weight: row weights (rows,), applied to all positions of a row.
         class_weight: (classes,).
         label_smoothing: ε of the formula, in [0, 1].
 
     Raises:
-        ArgumentError: label_smoothing is not between 0 and 1.
         DataError: labels in host memory that are out of range.
 
     Example:

@@ -15,12 +15,7 @@ FLOATS = frozenset(map(np.dtype, (np.float32, np.float64)))
 
 
 def float_module(op: str, **arrays: Array | None) -> ModuleType:
-    """Return the array module of the given arrays, which must all be float32 or all float64.
-
-    Raises:
-        DeviceMismatchError: the arrays are on different devices.
-        DTypeError: other dtypes, or more than one.
-    """
+    """Return the array module of the given arrays, which must all be float32 or all float64."""
     dtype = None
     for a in arrays.values():
         if a is not None:

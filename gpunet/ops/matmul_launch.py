@@ -111,7 +111,7 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
 
 @functools.cache
 def check_tensor_cores(device: Device, kernel: str) -> None:
-    """Raise `DeviceError` if `kernel`, one of `TENSOR_CORE_KERNELS`, cannot run on a GPU without TF32 tensor cores."""
+    """Raise `DeviceError` for a kernel on tensor cores on a GPU without TF32 tensor cores."""
     capability = device.xp.cuda.Device(device.index).compute_capability
     if int(capability) < 80:
         raise DeviceError(f"kernel {kernel!r} needs compute capability 8.0 or more; {device.name} has {capability}.")
@@ -142,12 +142,12 @@ def run_plan(
 
     Args:
         a: (m, k) or a batch of them, also as a transposed view.
-        b: (k, n) or a batch of them, also as a transposed view. An operand without the batch axis is shared.
+        b: (k, n), as `a`. An operand without the batch axis is shared.
         c: (m, n) or a batch of at most `MOST_MATRICES`, C-contiguous.
-        activation: the function f, one with `cuda_options`; None is the identity.
-        preactivation: where to write a·b + bias, like `c`; or None.
+        activation: the function f, one with `cuda_options`.
+        preactivation: where to write a·b + bias, like `c`.
         saved: the input of f', like `c`; None for a forward pass.
-        column_sums: where to write the sums over k of `b`, (n,); or None. Requires a plan with a tile.
+        column_sums: where to write the sums over k of `b`, (n,). Requires a plan with a tile.
     """
     (m, n), k = c.shape[-2:], a.shape[-1]
     batch = len(c) if c.ndim == 3 else 1
