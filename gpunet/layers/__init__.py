@@ -8,7 +8,6 @@ Conventions that hold for every layer:
 - `bias=True` adds a bias, which starts at zero. `rng` is the source of the initial weights: a NumPy Generator, a seed,
   or None for fresh entropy. `activation` is a name such as "relu", an object such as `gn.LeakyReLU(0.2)`, or None for
   the identity. These arguments, and sizes, are described only where they mean more.
-- A constructor raises `ArgumentError` for an invalid argument, such as a size below 1 or an unknown activation.
 """
 
 from gpunet.layers.activation import Activation

@@ -32,14 +32,14 @@ class Layer(Versioned):
     arrays with `tape.empty`.
 
     Args:
-        params: the initial parameters by name, as host arrays; they are copied to the current device.
+        params: the initial parameters by name, as host arrays.
         buffers: other arrays of the layer's state by name, such as running statistics.
 
     Attributes:
         params: the parameters by name; assigning to a name copies the values.
         grads: the gradients by the same names; `backward` fills them.
-        buffers: arrays by name that a training step may change in place. They are saved, moved and copied like the
-            parameters, and have the same dtype; the optimizer ignores them.
+        buffers: arrays that a training step may change in place. They are saved, moved and copied like the parameters,
+            but the optimizer ignores them.
 
     Example:
         >>> class Double(gn.Layer):
@@ -85,11 +85,7 @@ class Layer(Versioned):
         raise self._not_implemented("forward")
 
     def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`, the output in inference; `x` has the layer's device and dtype, or holds indices.
-
-        Raises:
-            DTypeError: `x` is not an array.
-        """
+        """Return the output in inference for an array with the layer's device and dtype, or of indices."""
         if not isinstance(x, np.ndarray) and not on_device(x):
             raise DTypeError(
                 f"{type(self).__name__} takes an array on its device, got a {type(x).__name__}: convert it with "
@@ -102,7 +98,6 @@ class Layer(Versioned):
 
         Args:
             dy: the gradient of the output of the last `forward` with this tape, in its shape.
-            tape: the tape of that `forward`.
             input_gradient: False if the input's gradient is not needed, as in a first layer; the result may then be
                 None. Your own `backward` may omit this parameter.
 
@@ -112,15 +107,11 @@ class Layer(Versioned):
         raise self._not_implemented("backward")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the output shape of one row for an input row of the given shape; the same by default.
-
-        Raises:
-            ShapeError: the layer does not accept rows of this shape.
-        """
+        """Return the output shape of one row for an input row of the given shape; the same by default."""
         return shape
 
     def least_rows(self, shape: tuple[int, ...]) -> int:
-        """Return the minimum number of rows of a training batch, for rows of the given shape; 1 by default."""
+        """Return the minimum rows of a training batch, for rows of the given shape."""
         return 1
 
     @property
@@ -134,14 +125,11 @@ class Layer(Versioned):
         return 0
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values, to rebuild a saved layer.
-
-        By default, the value of an argument is that of the attribute of the same name.
-        """
+        """Return the constructor's arguments as JSON values; by default the attributes of the same names."""
         return arguments_of(self)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
-        """Return the innermost layers, which hold parameters and buffers, by path; by default this layer itself."""
+        """Return the innermost layers, which hold parameters and buffers, by path."""
         return {path: self}
 
     @property
@@ -159,9 +147,9 @@ class Layer(Versioned):
     def trainable(self) -> bool:
         """Whether training changes this layer or one inside it; setting it freezes or unfreezes all of them.
 
-        A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` also keeps its
-        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still zeroes elements.
-        Your own `backward` still runs in a frozen layer; what it writes to `grads` is ignored.
+        A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` keeps its
+        running statistics and normalises by them, as in Keras. A frozen `Dropout` still zeroes elements. Your own
+        `backward` still runs; what it writes to `grads` is ignored.
         """
         return not all(leaf._frozen for leaf in self.leaves().values())
 
@@ -213,7 +201,6 @@ class Layer(Versioned):
 
         Raises:
             DeviceError: the device cannot be used.
-            DTypeError: another dtype.
             StateError: the layer is part of another model; move that model.
         """
         new = np.dtype(self.dtype if dtype is None else dtype)

@@ -62,12 +62,9 @@ class LayerNorm(RowNorm):
 
     Args:
         normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
-        eps: added to the variance, >= 0.
-        elementwise_affine: whether there are a weight and a bias.
+        eps: >= 0.
+        elementwise_affine: whether there are a "weight", initially one, and a "bias", initially zero.
         bias: False for a weight without a bias.
-
-    Attributes:
-        params: "weight" and "bias", both of shape `normalized_shape`, initially one and zero.
 
     Example:
         >>> gn.LayerNorm(2)(np.array([[1.0, 3.0], [10.0, 30.0]], "float32")).round(2)
@@ -108,12 +105,9 @@ class RMSNorm(RowNorm):
     y = x / √(mean(x²) + eps) · weight, for x and y (..., *normalized_shape).
 
     Args:
-        normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
-        eps: added to the mean square, >= 0; None for the machine epsilon of x's dtype.
-        elementwise_affine: whether there is a weight.
-
-    Attributes:
-        params: "weight" of shape `normalized_shape`, initially one.
+        normalized_shape: as for `LayerNorm`.
+        eps: >= 0; None for the machine epsilon of x's dtype.
+        elementwise_affine: whether there is a "weight", initially one.
 
     Example:
         >>> gn.RMSNorm(2)(np.array([[1.0, 7.0]], "float32")).round(2)  # mean of the squares: 25

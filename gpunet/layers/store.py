@@ -35,7 +35,7 @@ class Holder(Protocol):
 
 
 class Segment(NamedTuple):
-    """The position of a parameter in the flat arrays, or of a buffer in the array of buffers."""
+    """The position of a parameter or buffer in its flat array."""
 
     layer: Holder
     name: str
@@ -43,7 +43,7 @@ class Segment(NamedTuple):
     shape: tuple[int, ...]
 
     def view(self, flat: Array) -> Array:
-        """Return a view of this segment of a flat array, in the parameter's shape."""
+        """Return a view of this segment of a flat array, in its shape."""
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
     @property
@@ -59,20 +59,19 @@ class FlatStore(Versioned):
 
     Args:
         layers: the layers by path.
-        device: the device, if no layer has parameters or buffers; otherwise the device of the first array is used.
+        device: the device, if no layer has parameters or buffers.
 
     Raises:
         ArgumentError: a layer with parameters or buffers appears twice.
 
     Attributes:
-        device: the device of the arrays.
         params: the parameters, (size,).
         grads: the gradients, (size,); zero in the gaps between segments and in frozen layers.
         slots: the optimizer's arrays (size,) by name.
         average: the moving average of the parameters, (size,), NaN before the first step; None if it is off.
         decay: decay of the moving average, or None.
-        buffers: the layers' buffers, such as running statistics, in one array of a different size.
-        optimizer: the optimizer that was attached last and owns the slots.
+        buffers: the layers' buffers, in one array of a different size.
+        optimizer: the optimizer that owns the slots, the last one attached.
         segments: the position of each parameter, by "layer.parameter".
         adopted: whether the parameters have moved to another model's store.
     """
@@ -118,8 +117,8 @@ class FlatStore(Versioned):
     def keep_average(self, decay: float | None) -> None:
         """Turn the moving average of the parameters on, or off with None; an existing one continues with the new decay.
 
-        The formula is that of `torch.optim.swa_utils.get_ema_multi_avg_fn`: average += (1 - decay) * (params - average)
-        after each applied step; the average starts with the parameters after the first.
+        After each applied step average += (1 - decay) * (params - average), as in
+        `torch.optim.swa_utils.get_ema_multi_avg_fn`; it starts with the parameters after the first.
         """
         if decay is None:
             self.average = None
@@ -161,10 +160,7 @@ class FlatStore(Versioned):
         self.mark_frozen()
 
     def mark_frozen(self) -> None:
-        """Update which layers are frozen: zero their gradients.
-
-        From now on, gradients that a frozen layer writes go to memory that nobody reads.
-        """
+        """Update which layers are frozen: zero their gradients, and let later ones go to memory that nobody reads."""
         frozen = [segment for segment in self.segments.values() if segment.layer._frozen]
         with self.device.activate():
             for segment in frozen:

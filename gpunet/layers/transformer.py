@@ -31,12 +31,10 @@ class TransformerEncoderLayer(Stack):
     Args:
         nhead: number of heads; must divide d_model.
         dim_feedforward: number of hidden features of the feed-forward net.
-        dropout: dropout probability after attention, after f and after the feed-forward net; 0 for none.
-        causal: whether position i attends only to positions 0 .. i.
+        causal: as for `MultiHeadAttention`.
 
     Attributes:
-        norm1, self_attn, norm2, linear1, linear2: the inner layers, with PyTorch's names.
-        dropout: the dropout layer, used in all three places.
+        norm1, self_attn, norm2, linear1, linear2, dropout: the inner layers, with PyTorch's names.
 
     Example:
         >>> layer = gn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=32)
@@ -129,7 +127,7 @@ class SinusoidalPositions(Layer):
 
 @functools.cache
 def sinusoids(length: int, features: int, device: Device, dtype: np.dtype[Any]) -> Array:
-    """Return the encodings that `SinusoidalPositions` adds, (length, features); the same array for each call."""
+    """Return the encodings that `SinusoidalPositions` adds, (length, features); cached."""
     column = np.arange(features)
     angles = np.arange(length)[:, None] / 10000 ** (column // 2 * 2 / features)
     return device.asarray(np.where(column % 2, np.cos(angles), np.sin(angles)), dtype)
