@@ -28,8 +28,7 @@ from gpunet.versions import Versioned
 class Optimizer(Versioned):
     """Base class of the update rules: learning rate, clipping, state, and the step over the flat buffers.
 
-    `schedule` and other settings can be changed between steps. A copy or a pickle keeps the settings, but is not
-    attached to a model.
+    Settings can be changed between steps. A copy or a pickle keeps them, but is not attached to a model.
 
     To write a rule, derive a class and define `update_block`. On a GPU it runs as array code, with a warning, unless
     the class also defines `kernel` and `kernel_arguments`.
@@ -37,18 +36,14 @@ class Optimizer(Versioned):
     Args:
         lr: the learning rate, >= 0, or a schedule (see `gpunet.schedules`).
         weight_decay: the factor of the decay, >= 0.
-        clip_norm: maximum L2 norm of the gradient over all parameters; a larger gradient is scaled down in place. None
-            for no limit.
-        clip_value: clip each element of the gradient to ± this value, in place. None for no limit.
-        groups: settings "lr" and "weight_decay" for some parameters, by name or pattern, as in
-            `{"*.bias": {"weight_decay": 0}, "0.*": {"lr": 0.1}}`. Both are numbers. A name takes precedence over
-            patterns. A schedule multiplies the rates of groups by the same factor as its own `lr`.
+        clip_norm: maximum L2 norm of the gradient over all parameters; a larger gradient is scaled down in place.
+        clip_value: clip each element of the gradient to ± this value, in place.
+        groups: "lr" and "weight_decay" of some parameters, by name or pattern, as in `{"*.bias": {"weight_decay": 0},
+            "0.*": {"lr": 0.1}}`. A name takes precedence over patterns. A schedule multiplies the rates of groups by
+            the same factor as its own `lr`.
 
     Attributes:
         counter: the number of completed steps, on the host and for kernels.
-
-    Raises:
-        ArgumentError: a value is out of range.
     """
 
     slot_names: tuple[str, ...] = ()
@@ -124,8 +119,7 @@ class Optimizer(Versioned):
     def first_skipped(self) -> int | None:
         """The first skipped step, from 1, or None: its gradient was not finite, so it was counted but not applied.
 
-        Only steps since the parameters were last moved count; with a `Trainer`, those of its last epoch. Synchronizes
-        with a GPU.
+        Only steps since the parameters were last moved count; with a `Trainer`, those of its last epoch.
         """
         return None if self._step is None else int(to_host(self._step.progress.first_skipped)[0]) or None
 
@@ -166,11 +160,7 @@ class Optimizer(Versioned):
         self.prepare()()
 
     def prepare(self) -> ArrayStep | DeviceStep:
-        """Return the step over the model's buffers; the same object until the buffers or a setting change.
-
-        Raises:
-            StateError: as for `step`.
-        """
+        """Return the step over the model's buffers; the same object until the buffers or a setting change."""
         store = self._store
         if store is None or store.optimizer is not self:
             raise StateError(
@@ -220,44 +210,35 @@ class Optimizer(Versioned):
         return None
 
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
-        """Return the numbers of `update_block` that change from step to step; by default only the learning rate.
-
-        Args:
-            step: the number of the step, from 1.
-        """
+        """Return the numbers of `update_block` that change from step to step; `step` counts from 1."""
         return (lr,)
 
     def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
         """Update a block of the parameters in place, in NumPy calls that write to `out`.
 
-        On the CPU the first step records the calls and the others replay them. So values that change from step to step
+        On the CPU the first step records the calls and the others replay them, so values that change from step to step
         must come from `numbers`, and the code must not branch on array values.
 
         Args:
             numbers: `step_numbers`, as arrays of shape ().
             p: parameters (n,), updated in place.
             g: gradients (n,), read-only.
-            t: scratch memory (n,).
-            u: scratch memory (n,).
+            t, u: scratch memory (n,).
             *slots: state arrays (n,) in the order of `slot_names`, updated in place.
         """
         raise self._not_implemented("update_block")
 
     def most_squares(self, dtype: np.dtype[Any]) -> float:
-        """Return the maximum sum of squares of a gradient; a step beyond it is skipped. By default there is no limit.
+        """Return the maximum sum of squares of a gradient; a step beyond it is skipped.
 
         A rule whose state contains squares needs a limit: once they overflow, the parameters never change again.
-        Gradients clipped by their norm stay far below it.
         """
         return math.inf
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
         """Return the arguments of `kernel` after the common ones of all rules in `optimizers.cu`.
 
-        Args:
-            p: parameters (size,).
-            g: gradients (size,).
-            *slots: state arrays (size,) in the order of `slot_names`.
+        All arrays are (size,); `slots` are in the order of `slot_names`.
         """
         raise self._not_implemented("kernel_arguments")
 

@@ -41,18 +41,17 @@ class Rule(Protocol):
 class Progress:
     """The step number and learning rates in device memory, where a rule's kernels read and advance them.
 
-    The host decides step number and learning rates. It writes values that the device does not have yet, and never
-    waits for the device.
+    The host decides both. It writes values that the device does not have yet, and never waits for the device.
 
     Args:
         dtype: dtype of the learning rates.
         before: the progress of the previous step over the same parameters; None for a new one.
 
     Attributes:
-        words: int64 (3,): number of completed steps, number of completed steps at the first column of the table, and
-            number of the first skipped step (from 1; 0 if none).
-        rates: the table of learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before its first
-            column use that column.
+        words: int64 (3,): number of completed steps, that at the first column of the table, and number of the first
+            skipped step (from 1; 0 if none).
+        rates: the learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before the first column use
+            that column.
     """
 
     def __init__(

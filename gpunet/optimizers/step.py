@@ -106,9 +106,6 @@ class HostStep(ArrayStep):
     """A step on the CPU, block by block, so that parameters, gradients and state of a block stay in cache.
 
     The first step records the NumPy calls of the rule; the others replay them.
-
-    Attributes:
-        calls: the recorded calls; None before the first step.
     """
 
     block = BLOCK
@@ -160,10 +157,7 @@ def _cut(store: FlatStore, parts: Parts, block: int) -> Iterator[list[tuple[Arra
 
 
 class DeviceStep:
-    """A step on a GPU: the same launches in every step, because values that change are in device memory.
-
-    Arguments and attributes as for `ArrayStep`.
-    """
+    """A step on a GPU: the same launches in every step, because values that change are in device memory."""
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer
