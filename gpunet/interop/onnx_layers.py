@@ -73,9 +73,6 @@ def add_layer(graph: Graph, layer: Layer, x: str, row: Row) -> str:
     Args:
         x: the name of its input.
         row: the shape of one input row.
-
-    Raises:
-        ArgumentError: the layer, or an activation in it, has no ONNX form.
     """
     form: LayerForm = _form(LAYERS, layer)
     return form(graph, layer, x, row)

@@ -42,9 +42,8 @@ class Kind(NamedTuple):
 
     Attributes:
         rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It determines how rows are split into chunks, and
-            so the last bits of the outputs; therefore it depends only on the batch, not on earlier batches.
+            thus the last bits of the outputs, so it depends only on the batch.
         features: the shape of a row.
-        dtype: the dtype of the features.
     """
 
     rows: int
@@ -60,7 +59,7 @@ class Kind(NamedTuple):
 class Inference:
     """The forward pass of a model as a native program, if all operations have C++ kernels that work row by row.
 
-    The program is recorded once, for the maximum number of rows, and also runs fewer rows.
+    The program is recorded once, for the maximum number of rows, and also runs fewer.
     """
 
     def __init__(self, model: Layer, kind: Kind):

@@ -33,6 +33,7 @@ class Model(Layer):
 
     Attributes:
         task: the task of the training: "classification", "binary", "regression", "counts" or "similarity"; None before.
+        classes: the names of the classes, or None.
         input_scaler: the standardisation of the features, or None.
         target_scaler: the standardisation of the targets in training, or None.
         schema: how the columns of a table become features, or None.
@@ -76,16 +77,14 @@ class Model(Layer):
     def freeze(self, *patterns: str) -> Self:
         """Freeze layers, so that training does not change them and computes no gradients for them; return the model.
 
-        A frozen `BatchNorm` keeps its running statistics and normalises by them (see `Layer.trainable`). Files and
-        checkpoints store which layers are frozen. A recorded step is recorded again.
+        `Layer.trainable` says what a frozen layer does. Files and checkpoints store which layers are frozen.
 
         Args:
             *patterns: path of a layer, such as "0" or "1.linear1", which includes all layers inside; or a pattern that
                 matches the names of all its parameters, such as "0.*". * matches any text. By default all layers.
 
         Raises:
-            ArgumentError: a pattern is not a string, matches nothing, or matches only some parameters of a layer. No
-                layer changes then.
+            ArgumentError: a pattern matches nothing, or only some parameters of a layer. No layer changes then.
         """
         self._freeze(matching(self.leaves(), patterns or ("*",)), True)
         return self
@@ -100,22 +99,17 @@ class Model(Layer):
         return self
 
     def outputs(self, X: ArrayLike) -> np.ndarray:
-        """Return the raw outputs, logits or values, for raw features.
+        """Return the raw outputs, logits or values, for raw features: (rows, outputs...) in host memory.
 
         Args:
             X: features (rows, features...), which are standardised as in training; or integers (rows, ...) if the first
                 layer takes indices.
-
-        Returns:
-            (rows, outputs...) in host memory.
 
         Warns:
             GpunetWarning: outputs are NaN.
 
         Raises:
             DataError: features are empty, not finite, or too large for the model's dtype; indices are out of range.
-            DTypeError: features are not real numbers, or indices are not integers.
-            ShapeError: wrong number of features.
         """
         y = self.ready_outputs(self.prepare(X))
         if wrong := int(np.isnan(y.reshape(len(y), -1)).any(axis=1).sum()):
@@ -151,17 +145,14 @@ class Model(Layer):
         return inference.run(x, y)
 
     def prepare(self, X: ArrayLike) -> np.ndarray:
-        """Check and standardise raw features, and convert them to the model's dtype.
-
-        Arguments and errors as for `outputs`.
-        """
+        """Check and standardise raw features, and convert them to the model's dtype; errors as for `outputs`."""
         return self.convert(self.check(X))
 
     def check(self, X: ArrayLike) -> np.ndarray:
         """Check raw features and return them for `convert`; the schema of a table encodes data frames of raw columns.
 
         Integers, and features that will be standardised, keep their dtype: a training stores them in this form and
-        converts each batch. Arguments and errors as for `outputs`.
+        converts each batch. Errors as for `outputs`.
         """
         columns = None if self.schema is None else frame_columns(X)
         if self.schema is not None and columns is not None:
@@ -193,24 +184,18 @@ class Model(Layer):
         return x.astype(self.dtype, copy=False)
 
     def check_given(self, X: Any) -> None:
-        """Check the indices in prepared features in host memory; others are not checked.
-
-        Raises:
-            DataError: an index is out of range.
-        """
+        """Raise `DataError` for indices out of range in prepared features in host memory; others are not checked."""
         if self.index_range is not None and not on_device(X):
             check_range(np.asarray(X), self.index_range, "X: indices")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return labels or values for raw features.
-
-        Arguments as for `outputs`.
+        """Return labels or values for raw features; arguments and errors as for `outputs`.
 
         Returns:
             Classification: class names, or class indices if the classes have no names, (rows,); (rows, positions) for a
-            model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows, outputs).
-            Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training targets, (rows,)
-            for one output, else (rows, outputs).
+                model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows,
+                outputs). Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training
+                targets, (rows,) for one output, else (rows, outputs).
         """
         return self.decode(self.outputs(X), self.task)
 
@@ -230,11 +215,9 @@ class Model(Layer):
         return self._named((y > 0).astype(np.int64)) if task == "binary" else y
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (rows, ..., classes).
+        """Return the probability of each class, (rows, ..., classes); with several binary outputs that of 1 for each.
 
-        For several binary outputs it is the probability of 1 for each output, (rows, outputs).
-
-        Arguments as for `outputs`.
+        Arguments and errors as for `outputs`.
 
         Raises:
             StateError: the model is not a classifier.

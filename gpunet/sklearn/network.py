@@ -42,7 +42,6 @@ class OrderedTrainer(Trainer):
         """Train like `fit` on CSR features, and convert only one batch at a time to a dense array.
 
         Args:
-            X: sparse features (rows, features).
             should_stop: called with the loss of each epoch; True stops the training.
             options: arguments of `run_steps`.
         """
@@ -59,10 +58,7 @@ class OrderedTrainer(Trainer):
     ) -> float:
         """Run an epoch with `step`, which reuses its recorded step for later data; return the mean loss.
 
-        Args:
-            X: features (rows, features), dense or CSR.
-            batch_size: rows per step.
-            sample_weight: row weights (rows,), or None.
+        Features are (rows, features), dense or CSR; row weights (rows,).
         """
         order, losses = self.order(len(y), shuffle), []
         for start in range(0, len(order), batch_size):
