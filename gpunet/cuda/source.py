@@ -68,7 +68,7 @@ def read_source(path: Path) -> str:
     """Return a source with its headers inlined, so that a compiler's cache notices their changes.
 
     Raises:
-        CompileError: the file or a header that it includes does not exist.
+        CompileError: the file or a header that it includes cannot be read.
     """
     return _expanded(path, set())
 

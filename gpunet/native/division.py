@@ -1,9 +1,9 @@
 """How the nodes of a phase are divided into parts, which depend only on shapes, and tasks of consecutive parts.
 
-Results do not depend on the number of threads, because the parts do not, and a kernel is called once for each part. A
-matrix product is faster in one call for all parts of a task, because BLAS packs the second operand anew in each call.
-Its order of summation may then be another one. So both are tried with random numbers, once for each shape: a product is
-called once for several parts of a task only if this gives the same bits.
+Results do not depend on the number of threads, because a kernel is called once for each part. A matrix product is
+faster in one call for all parts of a task, because BLAS packs the second operand anew in each call; but then it may sum
+in another order. So both are tried with random numbers, once for each shape, and only a product with the same bits is
+called once.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _TRIED: dict[tuple[object, ...], bool] = {}
 
 
 def calls(node: Node, parts: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts of a node's calls: a single one for all `parts`, which are consecutive, if `merges`."""
+    """Return the parts of a node's calls: a single one for all consecutive `parts` if `merges`."""
     return [(parts[0][0], parts[-1][1])] if len(parts) > 1 and merges(node, parts) else parts
 
 

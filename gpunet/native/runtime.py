@@ -60,9 +60,7 @@ class Calls:
 
 @functools.cache
 def all_below() -> Callable[[int, int, int], int]:
-    """Return a function of (start, count, limit): whether all `count` int64 elements from address `start` on are in
-    [0, limit).
-    """
+    """Return a function of (start, count, limit): whether `count` int64 at address `start` are all in [0, limit)."""
     function = library(SOURCE, ()).gpunet_all_below
     function.argtypes = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
     return function
