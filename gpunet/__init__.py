@@ -1,6 +1,11 @@
 """gpunet: small neural networks on NumPy or CUDA, with hand-written kernels next to BLAS and cuBLAS.
 
 Usage: `import gpunet as gn`.
+
+Every error derives from `gn.errors.GpunetError`. An invalid argument, such as a number out of range or an unknown name,
+raises `ArgumentError`; shapes that don't fit raise `ShapeError`; unsupported or different dtypes raise `DTypeError`;
+arrays on different devices raise `DeviceMismatchError`. Docstrings list only other errors and unexpected causes of
+these.
 """
 
 from gpunet import startup  # noqa: F401 - first: it handles Ctrl-C while the rest is imported

@@ -26,9 +26,7 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
     """Raise `KernelError` if CuPy's `error` reports a kernel fault; otherwise return.
 
     Args:
-        error: the exception from CuPy.
-        device: the name of the GPU.
-        launched: kernels launched since the last synchronization, with the number of the last launch of each.
+        launched: as `Device.launched`.
         launching: the kernel whose launch raised the error; it is the culprit only with CUDA_LAUNCH_BLOCKING=1.
     """
     if getattr(error, "status", None) not in STATUSES:
