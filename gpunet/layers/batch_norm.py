@@ -12,7 +12,8 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.initializers import filled
 from gpunet.layers.base import Layer
-from gpunet.ops._batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._batch_norm import batch_norm, batch_norm_backward
+from gpunet.ops._batch_statistics import Running, batch_statistics
 from gpunet.tape import Tape, zeros
 
 

@@ -24,7 +24,8 @@ Conventions of every operation:
 
 from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops._avg_pool2d import avg_pool2d, avg_pool2d_backward, global_avg_pool2d, global_avg_pool2d_backward
-from gpunet.ops._batch_norm import batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._batch_norm import batch_norm, batch_norm_backward
+from gpunet.ops._batch_statistics import batch_statistics
 from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops._conv2d import conv2d, conv2d_backward
 from gpunet.ops._cosine_embedding import cosine_embedding

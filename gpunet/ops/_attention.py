@@ -20,7 +20,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops._bias_activation import ones
 from gpunet.ops._matmul import matmul
-from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.checks import check_buffers, check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty
 
@@ -67,9 +67,7 @@ def scaled_dot_product_attention(
     xp = float_module(op, q=q, k=k, v=v, out=out, weights=weights)
     shape, scores_shape = _shapes(q, k, v)
     check_shape(op, shape, out=out)
-    check_shape(op, scores_shape, weights=weights)
-    if weights is not None and not weights.flags.c_contiguous:
-        raise ShapeError(f"{op}: weights must be C-contiguous, its strides are {weights.strides}.")
+    check_buffers(op, scores_shape, weights=weights)
     check_mask(op, mask, q, scores_shape)
     out = empty(tape, shape, q.dtype, xp) if out is None else out
     weights = empty(tape, scores_shape, q.dtype, xp) if weights is None else weights

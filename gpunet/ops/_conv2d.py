@@ -23,7 +23,7 @@ from gpunet.ops._bias_activation import activation_backward
 from gpunet.ops._matmul import matmul
 from gpunet.ops._matmul_plan import multiprocessors
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
-from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.checks import check_buffers, check_shape, float_module
 from gpunet.ops.im2col import col2im, im2col
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.ops.window import Size, Window
@@ -76,8 +76,8 @@ def conv2d(
     xp = float_module("conv2d", x=x, weight=weight, bias=bias, out=out, columns=columns, preactivation=preactivation)
     window, shape, columns_shape = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
     check_shape("conv2d", shape[1:2], bias=bias)
-    _check_buffers("conv2d", columns_shape, columns=columns)
-    _check_buffers("conv2d", shape, out=out, preactivation=preactivation)
+    check_buffers("conv2d", columns_shape, columns=columns)
+    check_buffers("conv2d", shape, out=out, preactivation=preactivation)
     if out is None:
         out = empty(tape, shape, x.dtype, xp)
     inference = tape is None and columns is None and preactivation is None
@@ -133,9 +133,9 @@ def conv2d_backward(
     xp = float_module(name, dy=dy, x=x, weight=weight, saved=saved, columns=columns, dweight=dweight, dbias=dbias)
     window, shape, columns_shape = _geometry(name, x, weight, stride, padding, dilation, groups)
     check_shape(name, shape, dy=dy, saved=saved)
-    _check_buffers(name, columns_shape, columns=columns)
-    _check_buffers(name, weight.shape, dweight=dweight)
-    _check_buffers(name, weight.shape[:1], dbias=dbias)
+    check_buffers(name, columns_shape, columns=columns)
+    check_buffers(name, weight.shape, dweight=dweight)
+    check_buffers(name, weight.shape[:1], dbias=dbias)
     function = activation_function(activation)
     if isinstance(function, Identity):
         saved = None
@@ -218,14 +218,6 @@ def _output_backward(
     arrays = operand(dy, tape, xp), operand(saved, tape, xp), dz, sums, arrivals, dbias
     sizes = rows, channels, math.prod(pixels), function.parameter
     OUTPUT_BACKWARD((chunks, channels), (THREADS,), *arrays, *sizes, options=options)
-
-
-def _check_buffers(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
-    """Raise `ShapeError` unless all given arrays have this shape and are C-contiguous."""
-    check_shape(op, shape, **arrays)
-    for name, a in arrays.items():
-        if a is not None and not a.flags.c_contiguous:
-            raise ShapeError(f"{op}: {name} must be C-contiguous, its strides are {a.strides}.")
 
 
 def _filters(weight: Array, groups: int) -> Array:

@@ -22,17 +22,16 @@ from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
 from gpunet.ops.checks import float_module
 from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
+from gpunet.ops.sums import native_sum, weight_sum, weighted_mean
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
-SUM = Kernel("reduce.cu", "sum")
 MEAN_SQUARED_ERROR = Kernel("losses.cu", "mean_squared_error")
 HUBER = Kernel("losses.cu", "huber")
 ABSOLUTE_ERROR = Kernel("losses.cu", "absolute_error")
 POISSON_NLL = Kernel("losses.cu", "poisson_nll")
 BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
 
-CPU_SUM = native.Kernel("reduce.cpp", "sum")
 NAMES = "mean_squared_error", "huber", "absolute_error", "poisson_nll", "binary_cross_entropy"
 CPU_LOSSES = tuple(native.Kernel("losses.cpp", name) for name in NAMES)
 CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_ABSOLUTE_ERROR, CPU_POISSON_NLL, CPU_BINARY_CROSS_ENTROPY = CPU_LOSSES
@@ -213,24 +212,6 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
     return xp
 
 
-def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; overwrites both."""
-    value = empty(tape, (), loss.dtype, np)
-    share: Array | float
-    if weight is None:
-        share = 1 / max(loss.size, 1)
-        loss.sum(out=value)
-        np.multiply(value, share, out=value)
-    else:
-        norm = weight.sum() * (loss.size // max(len(loss), 1))
-        share = empty(tape, (len(loss), *[1] * (loss.ndim - 1)), loss.dtype, np)
-        np.divide(weight, np.maximum(norm, np.finfo(loss.dtype).tiny), out=share.reshape(weight.shape))
-        np.multiply(loss, share, out=loss)
-        loss.sum(out=value)
-    np.multiply(slope, share, out=slope)
-    return value, slope
-
-
 def _native(
     kernel: native.Kernel,
     prediction: Array,
@@ -241,21 +222,11 @@ def _native(
 ) -> tuple[Array, Array]:
     """Record a loss and its gradient as native nodes: one loss per row, and their sum in a fixed order."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
-    weight_sum = None
-    if weight is not None:
-        weight_sum = empty(tape, (1,), weight.dtype, np)
-        CPU_SUM(weight, weight_sum, rows)
+    total = None if weight is None else native_sum(weight, tape)
     slope, losses = empty_like(tape, prediction, np), empty(tape, (rows,), prediction.dtype, np)
     options = {other.name.upper(): int(other is kernel) for other in CPU_LOSSES}  # compiles only this loss
-    kernel(prediction, target, weight, weight_sum, slope, losses, rows, n, *constants, count=rows, options=options)
+    kernel(prediction, target, weight, total, slope, losses, rows, n, *constants, count=rows, options=options)
     return native_sum(losses, tape), slope
-
-
-def native_sum(losses: Array, tape: Tape | None) -> Array:
-    """Record the sum of the rows' losses (rows,) as a native node; return the array () that will hold it."""
-    loss = empty(tape, (), losses.dtype, np)
-    CPU_SUM(losses, loss, len(losses))
-    return loss
 
 
 def _cuda(
@@ -270,13 +241,9 @@ def _cuda(
     """Return the loss and its gradient, computed by one kernel; with row weights, a second kernel sums them first."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
     prediction, target, weight = operand(prediction, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
-    weight_sum = None
-    if weight is not None:
-        weight_sum = empty(tape, (1,), weight.dtype, xp)
-        SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     slope = empty_like(tape, prediction, xp)
     blocks = max(1, block_count(rows * n, 8 * THREADS))  # at least one: it writes the loss also if there are no rows
     parts = partial_sums(blocks, prediction.dtype, tape, xp)
-    mean = empty(tape, (), prediction.dtype, xp)
-    kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, *parts, mean, rows, n, *constants)
+    mean, weights = empty(tape, (), prediction.dtype, xp), (weight, weight_sum(weight, tape, xp))
+    kernel((blocks,), (THREADS,), prediction, target, *weights, slope, *parts, mean, rows, n, *constants)
     return mean, slope

@@ -20,7 +20,7 @@ from gpunet.data.indices import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.ops._gather import gather
-from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.checks import check_buffers, float_module
 from gpunet.ops.launch import operand
 from gpunet.tape import Tape, empty
 
@@ -82,9 +82,7 @@ def embedding_backward(
     width = dy.shape[-1]
     if dweight is None:
         dweight = xp.empty((num_embeddings, width), dy.dtype)
-    check_shape("embedding_backward", (num_embeddings, width), dweight=dweight)
-    if not dweight.flags.c_contiguous:
-        raise ShapeError(f"embedding_backward: dweight must be C-contiguous, its strides are {dweight.strides}.")
+    check_buffers("embedding_backward", (num_embeddings, width), dweight=dweight)
     padding = NO_PADDING
     if padding_idx is not None:
         padding = row_of_table("embedding_backward: padding_idx", padding_idx, num_embeddings)

@@ -49,3 +49,11 @@ def check_shape(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None
     for name, a in arrays.items():
         if a is not None and a.shape != shape:
             raise ShapeError(f"{op}: {name} has shape {a.shape}, expected {shape}.")
+
+
+def check_buffers(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
+    """Raise `ShapeError` unless all given arrays have this shape and are C-contiguous."""
+    check_shape(op, shape, **arrays)
+    for name, a in arrays.items():
+        if a is not None and not a.flags.c_contiguous:
+            raise ShapeError(f"{op}: {name} must be C-contiguous, its strides are {a.strides}.")

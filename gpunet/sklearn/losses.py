@@ -20,8 +20,8 @@ from gpunet.errors import DataError
 from gpunet.layers.store import FlatStore
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
 from gpunet.models import MLP
-from gpunet.ops._elementwise_loss import SUM
 from gpunet.ops.launch import THREADS, block_count, partial_sums
+from gpunet.ops.sums import SUM
 from gpunet.recording import recorded
 from gpunet.tape import Tape, empty, empty_like
 
