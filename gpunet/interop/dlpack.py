@@ -21,7 +21,7 @@ def from_dlpack(x: Any) -> Array:
 
     Returns:
         A NumPy array, or a CuPy array on the same GPU. Writes to one array are visible in the other. A JAX array on the
-            CPU gives a read-only array.
+        CPU gives a read-only array.
 
     Raises:
         DeviceError: `x` is neither on the CPU nor on a usable CUDA GPU.

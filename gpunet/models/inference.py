@@ -100,3 +100,14 @@ class Inference:
                 self._program.run_rows(rows * self._positions)
                 y[start : start + rows] = self._y[:rows]
         return True
+
+
+def run_native(model: Layer, programs: dict[Kind, Inference], x: np.ndarray, y: np.ndarray) -> bool:
+    """Write the outputs for `x` to `y` with a program from the cache `programs`; return False if there is none."""
+    kind = Kind.of(x)
+    inference = programs.get(kind)
+    if inference is None or not inference.is_current:
+        if len(programs) >= MOST_PROGRAMS:
+            programs.clear()
+        inference = programs[kind] = Inference(model, kind)
+    return inference.run(x, y)

@@ -21,9 +21,8 @@ from gpunet.layers import Layer
 from gpunet.losses import Task
 from gpunet.models.configs import layer_config
 from gpunet.models.freezing import matching
-from gpunet.models.inference import LARGEST_BATCH, MOST_PROGRAMS, Inference, Kind
-from gpunet.ops import cosine_similarity, softmax
-from gpunet.ops.activations import activation_function
+from gpunet.models.inference import LARGEST_BATCH, run_native
+from gpunet.models.predictions import decoded, probabilities
 
 SCALERS = "input_scaler", "target_scaler"
 
@@ -126,23 +125,12 @@ class Model(Layer):
         y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
         with device.activate():
-            if device.xp is np and self._run_native(x, y):
+            if device.xp is np and run_native(self, vars(self).setdefault("_inference", {}), x, y):
                 return y
             for start in range(0, len(x), LARGEST_BATCH):
                 rows = slice(start, start + LARGEST_BATCH)
                 y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
         return y
-
-    def _run_native(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Write the outputs for `x` to `y` with a native program; return False if there is none."""
-        programs: dict[Kind, Inference] = vars(self).setdefault("_inference", {})
-        kind = Kind.of(x)
-        inference = programs.get(kind)
-        if inference is None or not inference.is_current:
-            if len(programs) >= MOST_PROGRAMS:
-                programs.clear()
-            inference = programs[kind] = Inference(self, kind)
-        return inference.run(x, y)
 
     def prepare(self, X: ArrayLike) -> np.ndarray:
         """Check and standardise raw features, and convert them to the model's dtype; errors as for `outputs`."""
@@ -193,26 +181,15 @@ class Model(Layer):
 
         Returns:
             Classification: class names, or class indices if the classes have no names, (rows,); (rows, positions) for a
-                model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows,
-                outputs). Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training
-                targets, (rows,) for one output, else (rows, outputs).
+            model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows, outputs).
+            Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training targets, (rows,)
+            for one output, else (rows, outputs).
         """
         return self.decode(self.outputs(X), self.task)
 
     def decode(self, y: np.ndarray, task: Task | None) -> np.ndarray:
         """Convert raw outputs to the predictions of a task; see `predict`."""
-        if task == "classification":
-            return self._named(y.argmax(axis=-1))
-        if task == "similarity":
-            return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
-        if task == "counts":
-            with np.errstate(over="ignore"):
-                y = np.exp(y)
-        if self.target_scaler is not None:
-            y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        return self._named((y > 0).astype(np.int64)) if task == "binary" else y
+        return decoded(y, task, self.classes, self.target_scaler)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probability of each class, (rows, ..., classes); with several binary outputs that of 1 for each.
@@ -222,16 +199,7 @@ class Model(Layer):
         Raises:
             StateError: the model is not a classifier.
         """
-        y = self.outputs(X)
-        if self.task == "classification":
-            return np.asarray(softmax(y))
-        if self.task != "binary":
-            raise StateError(f"predict_proba needs a model trained as a classifier; this model's task is {self.task}.")
-        p = np.asarray(activation_function("sigmoid")(y))
-        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
-
-    def _named(self, labels: np.ndarray) -> np.ndarray:
-        return labels if self.classes is None else np.asarray(self.classes)[labels]
+        return probabilities(self.outputs(X), self.task)
 
     def save(self, path: str | Path) -> None:
         """Save the model (layers, parameters, buffers, scalers, class names, frozen layers) to a safetensors file.
