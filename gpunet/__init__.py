@@ -15,14 +15,8 @@ from gpunet import startup  # noqa: F401 - first: it handles Ctrl-C while the re
 from typing import TYPE_CHECKING
 
 from gpunet import data, errors, initializers, layers, losses, ops, optimizers, schedules
-from gpunet.device import (
-    Device,
-    array_module,
-    current_device,
-    get_device,
-    to_host,
-    use_device,
-)
+from gpunet.default_device import current_device, use_device
+from gpunet.device import Device, array_module, get_device, to_host
 from gpunet.layers import (
     GEGLU,
     GLU,

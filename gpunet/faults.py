@@ -10,6 +10,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
 
 from gpunet.errors import KernelError
 
@@ -26,6 +29,7 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
     """Raise `KernelError` if CuPy's `error` reports a kernel fault; otherwise return.
 
     Args:
+        device: the name of the GPU.
         launched: as `Device.launched`.
         launching: the kernel whose launch raised the error; it is the culprit only with CUDA_LAUNCH_BLOCKING=1.
     """
@@ -47,3 +51,25 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
         "GPU, with GPUNET_SIM_CHECK=1 and the device 'sim' (--device sim) or with `gpunet check`, or run it under "
         "compute-sanitizer; CUDA_LAUNCH_BLOCKING=1 shows which launch failed."
     ) from error
+
+
+class Active:
+    """The context manager of `Device.activate`; a class, because a generator has more overhead per step.
+
+    Args:
+        place: CuPy's context manager of the GPU.
+        device, launched: as for `raise_fault`.
+    """
+
+    def __init__(self, place: AbstractContextManager[Any], device: str, launched: Mapping[str, int]):
+        self.place, self.device, self.launched = place, device, launched
+
+    def __enter__(self) -> None:
+        self.place.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.place.__exit__(kind, error, trace)
+        if isinstance(error, RuntimeError):
+            raise_fault(error, self.device, self.launched)

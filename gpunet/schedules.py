@@ -249,11 +249,7 @@ def as_schedule(lr: float | Schedule) -> Schedule:
 
 
 def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -> Schedule:
-    """Return the schedule of a configuration from `Schedule.config`.
-
-    Args:
-        custom: unregistered classes by name (see `gpunet.registry`).
-    """
+    """Return the schedule of a configuration from `Schedule.config`; `custom` maps names to unregistered classes."""
     arguments = {
         name: schedule_from_config(value, custom) if isinstance(value, dict) else value
         for name, value in config.items()

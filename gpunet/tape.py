@@ -17,8 +17,9 @@ import numpy as np
 
 from gpunet import random
 from gpunet.attributes import Strict
-from gpunet.device import Array, aligned
+from gpunet.device import Array
 from gpunet.errors import StateError
+from gpunet.memory import aligned
 from gpunet.recording import do, is_recording, recorded
 
 ALIGNMENT = 256

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpunet.device import use_device
+from gpunet.default_device import use_device
 from gpunet.errors import ArgumentError
 from gpunet.initializers import initialized_with_zeros
 from gpunet.losses import Task

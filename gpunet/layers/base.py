@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.arguments import shown
-from gpunet.device import CPU, Array, Device, current_device, get_device, on_device, to_host
+from gpunet.default_device import current_device
+from gpunet.device import CPU, Array, Device, get_device, on_device, to_host
 from gpunet.errors import ArgumentError, DTypeError, StateError
 from gpunet.layers.store import FlatStore
 from gpunet.layers.views import Views
@@ -134,11 +135,7 @@ class Layer(Versioned):
 
     @property
     def store(self) -> FlatStore:
-        """The flat arrays of this layer's parameters.
-
-        Raises:
-            StateError: the layer is part of another model, whose store holds them.
-        """
+        """The flat arrays of this layer's parameters; raises `StateError` in a layer that is part of another model."""
         if self._own.adopted:
             raise StateError(f"{self!r} is part of another model, which holds its parameters; call that model instead.")
         return self._own

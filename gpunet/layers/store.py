@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from gpunet.device import Array, Device, aligned, device_of, to_host
+from gpunet.device import Array, Device, device_of, to_host
 from gpunet.errors import ArgumentError
 from gpunet.layers.views import Views
+from gpunet.memory import aligned
 from gpunet.recording import RecordedArray, rebinding
 from gpunet.versions import Versioned
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunet.device import aligned
+from gpunet.memory import aligned
 from gpunet.native.kernel import Node, address
 from gpunet.native.runtime import Calls, Task
 

@@ -20,7 +20,8 @@ from numpy.typing import DTypeLike
 
 from gpunet import versions
 from gpunet.cuda import MAX_ELEMENTS
-from gpunet.device import Device, current_device
+from gpunet.default_device import current_device
+from gpunet.device import Device
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.tiles import FLOAT32, TILES, Tile
 from gpunet.ops.tuned import Product, gpu_name, winners

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
-from gpunet.cuda import Kernel
 from gpunet.device import Array, Device
 from gpunet.optimizers.groups import Parts
-from gpunet.schedules import ConstantLR, Schedule
-from gpunet.tape import StepCounter
+from gpunet.optimizers.rule import Rule
+from gpunet.schedules import ConstantLR
 
 LONGEST_RUN = 1024
 """Maximum number of steps in the table of learning rates that kernels read."""
 
 NEVER = 2**62
 """A step number that no training reaches."""
-
-
-class Rule(Protocol):
-    """The part of an optimizer's interface that a step uses."""
-
-    kernel: ClassVar[Kernel | None]
-    counter: StepCounter
-    schedule: Schedule
-    clip_norm: float | None
-    clip_value: float | None
-
-    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]: ...
-
-    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None: ...
-
-    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]: ...
-
-    def most_squares(self, dtype: np.dtype[Any]) -> float: ...
 
 
 class Progress:

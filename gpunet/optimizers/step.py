@@ -13,12 +13,14 @@ import numpy as np
 
 from gpunet import native
 from gpunet.cuda import CTYPES, Kernel
-from gpunet.device import Array, aligned
+from gpunet.device import Array
 from gpunet.layers.store import FlatStore
+from gpunet.memory import aligned
 from gpunet.ops.launch import THREADS, block_count
 from gpunet.optimizers.average import ArrayAverage, average_launches, record_average
 from gpunet.optimizers.groups import Parts
-from gpunet.optimizers.progress import LONGEST_RUN, Progress, Rule
+from gpunet.optimizers.progress import LONGEST_RUN, Progress
+from gpunet.optimizers.rule import Rule
 from gpunet.recording import Call, RecordedArray, recording
 
 BLOCK = 16384

@@ -11,7 +11,8 @@ from scipy.sparse import issparse
 from sklearn import utils
 from sklearn.base import BaseEstimator
 
-from gpunet.device import Device, current_device, get_device, use_device
+from gpunet.default_device import current_device, use_device
+from gpunet.device import Device, get_device
 from gpunet.optimizers import SGD, Optimizer
 from gpunet.sklearn.adam import UncorrectedAdam
 from gpunet.sklearn.losses import PenalisedLoss, PenalisedMLP
