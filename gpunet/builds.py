@@ -1,7 +1,7 @@
 """The cache of compiled libraries, shared by the simulated GPU and the native kernels.
 
-It is the folder `builds` of gpunet's cache. A file name contains a hash of the library's sources, flags and compiler,
-so nothing is compiled twice. Whoever can write a library can run code, so:
+It is the folder `builds` of gpunet's cache. A file name contains a hash of the library's sources, flags and compiler.
+Whoever can write a library can run code, so:
 
 - The folder must belong to this user, and nobody else may write to it. Otherwise, or if it is read-only, libraries go
   to a temporary folder of this process.

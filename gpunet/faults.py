@@ -56,9 +56,7 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
 class Active:
     """The context manager of `Device.activate`; a class, because a generator has more overhead per step.
 
-    Args:
-        place: CuPy's context manager of the GPU.
-        device, launched: as for `raise_fault`.
+    `place` is CuPy's context manager of the GPU; other arguments as for `raise_fault`.
     """
 
     def __init__(self, place: AbstractContextManager[Any], device: str, launched: Mapping[str, int]):

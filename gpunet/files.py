@@ -1,7 +1,7 @@
 """Files of named arrays: safetensors with a JSON description and a checksum of both.
 
-A file is written to a temporary file in the same folder and then renamed, so a crash, a kill or a full disk leaves the
-old file intact.
+A file is written to a temporary file in the same folder and then renamed, so a crash, a kill or a full disk (an
+`OSError`) leaves the old file intact.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description
 
     Raises:
         ArgumentError: JSON cannot represent a value of the description.
-        OSError: the file cannot be written; an existing file stays intact.
     """
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     text = encoded(description)
@@ -103,11 +102,7 @@ def cache_folder() -> Path:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file atomically; follow a symbolic link, and write directly into a pipe or a device.
-
-    Raises:
-        OSError: the file cannot be written; an existing file stays intact.
-    """
+    """Write a file atomically; follow a symbolic link, and write directly into a pipe or a device."""
     if os.path.exists(path) and not os.path.isfile(path):
         Path(path).write_bytes(data)
         return

@@ -1,7 +1,7 @@
 """Initial weights of shape (fan_in, fan_out), drawn on the host in float64; the caller casts them.
 
-An initializer is a function of a shape and a `numpy.random.Generator`. The "normal" ones draw from the normal
-distribution, not from a truncated one, as in PyTorch.
+An initializer is a function of a shape and a `numpy.random.Generator`. As in PyTorch, the "normal" ones do not
+truncate.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def uniform(out: np.ndarray, *, seed: int, step: int, draw: int, first_row: int 
     """Fill `out` with uniform float32 numbers in [0, 1); each depends only on the arguments and its position.
 
     Element `(row, col)` of rows of `width` elements has the position `e = (first_row + row) * width + col`, so a batch
-    can be split by rows. It is `(u >> 8) * 2**-24`, where `u` is the 32-bit number `e % 8`, low halves first, of the
-    Philox block with the key `(seed, 0)` and the counter `(e // 8 + 1, step, draw, 0)`.
+    can be split by rows. The Philox block of key `(seed, 0)` and counter `(e // 8 + 1, step, draw, 0)` consists of
+    eight 32-bit numbers, the low half of each word first. Number `e % 8` of them, `u`, gives `(u >> 8) * 2**-24`.
 
     Args:
         out: C-contiguous, writable float32 host array (rows, ...), in native byte order.

@@ -208,8 +208,8 @@ class ReduceLROnPlateau(Schedule):
 class LinearWarmup(Schedule):
     """Increase the learning rate linearly to the first value of a schedule, then follow that schedule.
 
-    The rate is `schedule(0) * (step + 1) / warmup_steps` up to step `warmup_steps - 1`, and `schedule(step -
-    warmup_steps)` after it (Goyal et al. 2017, section 2.2).
+    The rate is `schedule(0) * (step + 1) / warmup_steps` in the first `warmup_steps` steps, and `schedule(step -
+    warmup_steps)` after them (Goyal et al. 2017, section 2.2).
 
     Example:
         >>> schedule = gn.LinearWarmup(1.0, warmup_steps=4)

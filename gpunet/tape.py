@@ -1,8 +1,7 @@
 """The tape: all buffers of a training step, and the values that its forward pass saves for the backward pass.
 
-Every step requests the same buffers in the same order, so a tape answers the k-th request with its k-th buffer, and
-allocates nothing after the first step. The k-th random draw of a step is a function of (seed, step, k, row), so it is
-the same on every device and after a resume.
+Every step requests the same buffers in the same order, so a tape answers the k-th request with its k-th buffer. The
+k-th random draw of a step is a function of (seed, step, k, row), so it is the same on every device and after a resume.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detect whether an object that a recorded step depends on has changed since the recording.
 
 The process has one counter. Setting an attribute of a `Versioned` object increments the counter and stores it as the
-object's version. While the counter is unchanged, no object has changed; otherwise the versions tell.
+object's version. While the counter is unchanged, no object has changed; otherwise those with another version have.
 """
 
 from __future__ import annotations

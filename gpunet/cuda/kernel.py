@@ -69,8 +69,6 @@ class Kernel:
             cooperative: whether all blocks must be resident at once, as a grid barrier requires.
 
         Raises:
-            ArgumentError, DTypeError, ShapeError: arguments that don't match the signature, or a launch that no GPU
-                supports.
             CompileError: no such kernel, or the source does not compile.
             DeviceError: arrays in host memory.
         """

@@ -1,7 +1,4 @@
-"""Read a kernel's source: its declaration and the headers that it includes.
-
-CUDA kernels and C++ functions differ only in how their declaration begins, see `Declaration`.
-"""
+"""Read a kernel's source: its declaration and the headers that it includes."""
 
 from __future__ import annotations
 

@@ -20,8 +20,7 @@ def from_dlpack(x: Any) -> Array:
         x: a tensor of PyTorch, or an array of any library with DLPack, such as JAX or CuPy.
 
     Returns:
-        A NumPy array, or a CuPy array on the same GPU. Writes to one array are visible in the other. A JAX array on the
-        CPU gives a read-only array.
+        A NumPy array, or a CuPy array on the same GPU; read-only for a JAX array on the CPU.
 
     Raises:
         DeviceError: `x` is neither on the CPU nor on a usable CUDA GPU.

@@ -32,13 +32,13 @@ def to_onnx(
       indices, float64 if the model was trained on a table.
     - Output "prediction": the result of `model.predict`; of a classifier also "probabilities", that of `predict_proba`.
 
-    Constants are float32, except the standardisation of a table's features. If the model was trained on a table, the
-    metadata contains the names of the "features" and the "schema" as JSON; `TableSchema.from_json` reads the schema and
-    converts a table to X.
+    Constants are float32, except the standardisation of a table's features. The metadata of such a model contains the
+    names of the "features" and the "schema" as JSON; `TableSchema.from_json` reads the schema and converts a table to
+    X.
 
     Args:
-        input_shape: the shape of one row of X, with None for an axis of any length, such as (None, 3); by default that
-            of the model's standardisation, else that of its first layer.
+        input_shape: the shape of one row of X, with None for an axis of any length; by default that of the
+            standardisation, else that of the first layer.
         opset: the ONNX opset version, 20 or 21.
 
     Raises:

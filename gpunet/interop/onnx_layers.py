@@ -48,11 +48,9 @@ LayerForm: TypeAlias = Callable[[Graph, Any, str, Row], str]
 
 
 def add_layer(graph: Graph, layer: Layer, x: str, row: Row) -> str:
-    """Add the nodes of a layer's inference to the graph and return the name of its output.
+    """Add the nodes of a layer's inference to the graph; return the name of its output.
 
-    Args:
-        x: the name of its input.
-        row: the shape of one input row.
+    `x` is the name of its input, `row` the shape of an input row.
     """
     form: LayerForm = form_of(LAYERS, layer)
     return form(graph, layer, x, row)

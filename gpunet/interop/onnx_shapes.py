@@ -38,7 +38,7 @@ def input_row(model: Model, input_shape: Any) -> Row:
 
     Raises:
         ArgumentError: the shape is not known.
-        ShapeError: the shape is not that of the standardisation, or the model does not accept it.
+        ShapeError: the standardisation or the model does not accept it.
     """
     standardised = model.input_scaler and model.input_scaler.mean.shape
     row = (standardised or _known(model)) if input_shape is None else _checked(input_shape)

@@ -30,7 +30,6 @@ def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules:
     model's scalers to the standardisation that the module was trained with, or to None.
 
     Args:
-        model: the model, on any device; tensors are rounded to its dtype.
         source: a state_dict of tensors or arrays, or a safetensors file, which needs no PyTorch.
         modules: names of the PyTorch modules with weights, in the order of the model's layers, such as ["hidden",
             "out"]; [""] for the state_dict of a single layer.

@@ -197,7 +197,6 @@ class Layer(Versioned):
             dtype: float32 or float64; None keeps the dtype.
 
         Raises:
-            DeviceError: the device cannot be used.
             StateError: the layer is part of another model; move that model.
         """
         new = np.dtype(self.dtype if dtype is None else dtype)

@@ -25,7 +25,6 @@ class BatchNorm(Layer):
     running statistics.
 
     Args:
-        eps: added to the variance, >= 0.
         momentum: weight of a batch in the update of the running mean and (unbiased) variance, in [0, 1]; None for the
             plain mean over all batches. Statistics that are not finite are skipped.
         affine: whether there are weight and bias.

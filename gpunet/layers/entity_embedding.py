@@ -34,10 +34,10 @@ class EntityEmbedding(Layer):
     category_columns=model.category_columns)`.
 
     Args:
-        numbers: number of numeric columns, >= 0.
+        numbers: number of numeric columns.
         categories: number of known categories of each categorical column.
-        dims: vector size for each categorical column. By default fast.ai's rule of thumb, min(600, round(1.6 · n^0.56))
-            with n = 1 + known categories.
+        dims: vector size for each categorical column; by default min(600, round(1.6 · n^0.56)) with n = 1 + known
+            categories, as in fast.ai.
         rng: source of the initial vectors, N(0, 0.01²) as in fast.ai.
 
     Attributes:

@@ -62,7 +62,6 @@ class LayerNorm(RowNorm):
 
     Args:
         normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
-        eps: >= 0.
         elementwise_affine: whether there are a "weight", initially one, and a "bias", initially zero.
         bias: False for a weight without a bias.
 
@@ -102,12 +101,10 @@ class LayerNorm(RowNorm):
 class RMSNorm(RowNorm):
     """Normalise each row to a mean square of 1, then scale each feature (Zhang & Sennrich 2019), as PyTorch does.
 
-    y = x / √(mean(x²) + eps) · weight, for x and y (..., *normalized_shape).
+    y = x / √(mean(x²) + eps) · weight; arguments as for `LayerNorm`.
 
     Args:
-        normalized_shape: as for `LayerNorm`.
-        eps: >= 0; None for the machine epsilon of x's dtype.
-        elementwise_affine: whether there is a "weight", initially one.
+        eps: None for the machine epsilon of x's dtype.
 
     Example:
         >>> gn.RMSNorm(2)(np.array([[1.0, 7.0]], "float32")).round(2)  # mean of the squares: 25

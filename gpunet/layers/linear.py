@@ -24,8 +24,8 @@ class Linear(Layer):
     """A fully connected layer, y = f(x·weight + bias), for x (..., in_features) and y (..., out_features).
 
     Args:
-        init: the initial weights, by name or as a function (see `gpunet.initializers`). By default "he_normal" before a
-            rectifier (ReLU and similar), "lecun_normal" before SELU, else "glorot_uniform".
+        init: by default "he_normal" before a rectifier (ReLU and similar), "lecun_normal" before SELU, else
+            "glorot_uniform".
 
     Attributes:
         params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).

@@ -22,8 +22,8 @@ class Program(NamedTuple):
 
     Attributes:
         first: the position of the first layer with gradients.
-        states: activation and frozen state of each original layer, from which `layers` was made.
-        version: `gpunet.versions.latest` at that time.
+        states: activation and frozen state of each original layer.
+        version: `gpunet.versions.latest` when they were fused.
     """
 
     layers: list[Layer]

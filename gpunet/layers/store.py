@@ -1,7 +1,6 @@
 """The flat store: all parameters of a model in one array, all gradients in another, and the same for other state.
 
-One optimizer call updates all parameters, one all-reduce sums the gradients of all ranks, one write saves everything.
-Layers hold views into the arrays.
+One call updates all parameters, all-reduces all gradients or saves everything. Layers hold views into the arrays.
 """
 
 from __future__ import annotations
@@ -56,14 +55,12 @@ class Segment(NamedTuple):
 class FlatStore(Versioned):
     """The parameters, gradients, buffers and optimizer state of layers, in flat arrays.
 
-    The constructor moves the layers' parameters into the new store and marks their previous stores as `adopted`.
+    The constructor moves the layers' parameters into the new store and marks their previous stores as `adopted`. A
+    layer with parameters or buffers may not appear twice.
 
     Args:
         layers: the layers by path.
         device: the device, if no layer has parameters or buffers.
-
-    Raises:
-        ArgumentError: a layer with parameters or buffers appears twice.
 
     Attributes:
         params: the parameters, (size,).

@@ -30,7 +30,7 @@ class TransformerEncoderLayer(Stack):
 
     Args:
         nhead: number of heads; must divide d_model.
-        dim_feedforward: number of hidden features of the feed-forward net.
+        dim_feedforward: hidden features of the feed-forward net.
         causal: as for `MultiHeadAttention`.
 
     Attributes:

@@ -95,8 +95,8 @@ class Loss(Versioned):
         """Prepare for a training, before its first step; does nothing by default.
 
         Args:
-            target: all targets on the host, as `check_target` returned them. If the data is streamed, the targets of
-                the first batch, or all of them if `counts_targets` is True.
+            target: all targets on the host, as `check_target` returned them. If the data is streamed, those of the
+                first batch, or all of them if `counts_targets` is True.
             weight: row weights (rows,), or None.
             outputs: the shape of one row's output.
         """

@@ -20,8 +20,7 @@ class CosineEmbeddingLoss(Loss):
 
     With the cosine c of a pair, the loss is 1 - c for similar pairs (target 1) and max(c - margin, 0) for dissimilar
     ones (target -1); -1 <= margin <= 1. Targets are (rows,). PyTorch takes two inputs; here the prediction holds both
-    vectors, (rows, 2, features), such as the output of an `Embedding` of indices (rows, 2), or of a `Linear` of (rows,
-    2, features).
+    vectors, (rows, 2, features), such as the output of an `Embedding` of indices (rows, 2).
 
     Example:
         >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])

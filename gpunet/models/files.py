@@ -48,7 +48,7 @@ def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = Fa
 
     Args:
         custom: your own layer classes by their names in the file, if they are not registered (`gn.register`).
-        allow_nan: whether to accept NaN and infinity in parameters and buffers, as after a training that diverged.
+        allow_nan: whether to accept NaN and infinity, as after a training that diverged.
 
     Raises:
         FileNotFoundError: there is no such file.

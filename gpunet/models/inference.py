@@ -38,7 +38,7 @@ MOST_PROGRAMS = 16
 
 
 class Kind(NamedTuple):
-    """The batches that a program can run: the key of the cache of programs.
+    """The batches that a program can run.
 
     Attributes:
         rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It determines how rows are split into chunks, and
@@ -59,7 +59,7 @@ class Kind(NamedTuple):
 class Inference:
     """The forward pass of a model as a native program, if all operations have C++ kernels that work row by row.
 
-    The program is recorded once, for the maximum number of rows, and also runs fewer.
+    The program is recorded for the maximum number of rows, and also runs fewer.
     """
 
     def __init__(self, model: Layer, kind: Kind):

@@ -206,7 +206,7 @@ class Model(Layer):
 
         Raises:
             ArgumentError: your own layer is not registered (`gn.register`), or its configuration does not rebuild it;
-                or the model has your own activation function, which is code and cannot be saved.
+                or the model has your own activation function, which is code.
             OSError: the file cannot be written; an existing file stays intact.
         """
         arrays, description = self.to_arrays()

@@ -26,9 +26,6 @@ class Sequential(Stack, Model):
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
 
-    Raises:
-        ArgumentError: a layer with parameters appears twice.
-
     Example:
         >>> model = gn.Sequential(gn.Conv2d(1, 8, 3), gn.ReLU(), gn.GlobalAvgPool2d(), gn.Linear(8, 10))
         >>> model(np.ones((4, 1, 28, 28), "float32")).shape, list(model.parameters())

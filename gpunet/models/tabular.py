@@ -24,9 +24,9 @@ def tabular_mlp(
 ) -> Sequential:
     """Return an MLP for the features that `schema.encode` returns.
 
-    If the table has embedded categories, the first layer is an `EntityEmbedding`. A `SoftClip` limits outliers. The
+    The first layer is an `EntityEmbedding` if the table has embedded categories. A `SoftClip` limits outliers. The
     biases of the hidden layers are initialised from N(0, 1) and the weights of the output layer with 0, as in RealMLP
-    (Holzmüller et al. 2024, arXiv 2407.04491); `benchmarks/tabular` measures the effect of each.
+    (Holzmüller et al. 2024, arXiv 2407.04491).
 
     The function sets the model's schema, but not its standardisation; set it with `model.input_scaler =
     gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.

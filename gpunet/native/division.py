@@ -55,7 +55,7 @@ def parts_of(count: int, grain: int) -> list[Part]:
 def row_tasks(nodes: Sequence[Node], count: int, threads: int, rows: int) -> list[Task]:
     """Return the tasks of a phase of rows, for the first `rows` rows of a batch of `count`.
 
-    If these are not all, the last part has calls of its own, so that it may end at any of its rows.
+    If these are not all, the last part has calls of its own, so that it may end at any row.
     """
     parts = [(first, min(last, rows)) for first, last in parts_of(count, chunk_rows(count)) if first < rows]
     rounds = -(-rows // (threads * LARGEST_CHUNK))

@@ -34,9 +34,6 @@ class Kernel:
 
     Its signature in the source is its only declaration, as for `gpunet.cuda.Kernel`. The macro below it says how its
     work is divided (kernels/cpu/common.h).
-
-    Args:
-        source: a file name in `kernels/cpu/`, or the path of your own file.
     """
 
     def __init__(self, source: str | Path, name: str):

@@ -13,7 +13,10 @@ Conventions of every operation:
   derivative needs, is the output y or the preactivation, as the function's `saves` says: "output", or "input", which
   needs `preactivation`.
 - A loss returns its value, an array of shape () on the device, and the gradient in the shape of its first argument.
-- A `Size` is one whole number for all axes of an image, or one for each.
+  `weight` holds the weights (rows,) of the rows in the mean; None for equal ones.
+- Sizes of windows over images are one whole number for both axes, or one for each. Along an axis, windows of
+  `kernel_size` elements, which are `dilation` pixels apart, begin every `stride` pixels of the image with `padding`
+  pixels on each side. Their number is out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
 - `f_backward(dy, ...)` takes dy, the gradient of the loss with respect to the output y of `f`, in the shape of y. Its
   other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
   parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or

@@ -49,8 +49,7 @@ def scaled_dot_product_attention(
         k: keys (rows, heads, S, E).
         v: values (rows, heads, S, V).
         mask: broadcasts to (rows, heads, L, S). Booleans, True where a query may attend to a key, as in PyTorch's
-            function of this name; or numbers in the dtype of `q` to add to the scores, -inf to hide a key. It gets no
-            gradient.
+            function; or numbers in the dtype of `q` to add to the scores, -inf to hide a key. It gets no gradient.
         causal: whether query i may attend only to keys 0 .. i.
         weights: where to write the weights for the backward pass, C-contiguous (rows, heads, L, S).
 

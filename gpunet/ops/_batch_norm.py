@@ -35,13 +35,11 @@ def batch_norm(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return (x - mean) / √(variance + eps) · weight + bias per channel, in the shape of `x`.
+    """Return (x - mean) / √(variance + eps) · weight + bias per channel, for x (rows, channels, ...).
 
     Args:
-        x: (rows, channels, ...).
         mean, variance: (channels,), of the batch or the running ones.
         weight, bias: (channels,); None for ones and zeros.
-        eps: >= 0.
 
     Example:
         >>> x = np.array([[1.0], [3.0]])

@@ -54,16 +54,12 @@ def conv2d(
 ) -> Array:
     """Return f(x * weight + bias), the cross-correlation of each image with each filter, as PyTorch's `conv2d`.
 
-    y is (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
-
     Args:
         x: (rows, channels, height, width).
         weight: (out_channels, channels / groups, kernel_h, kernel_w); groups must divide both numbers of channels.
         bias: (out_channels,), or None.
-        stride: pixels between neighbouring patches.
-        padding: zeros on each side of the image.
-        dilation: pixels between neighbouring elements of the filter.
-        out: C-contiguous.
+        padding: zeros.
+        out: (rows, out_channels, out_h, out_w), C-contiguous.
         columns: where to write the patches for the backward pass, C-contiguous: (groups, channels /
             groups·kernel_h·kernel_w, rows·out_h·out_w).
         preactivation: where to write x * weight + bias, C-contiguous and not `out`.

@@ -39,7 +39,6 @@ def cosine_embedding(
         pairs: (rows, 2, features).
         target: (rows,) in the dtype of `pairs`: 1 for similar pairs, -1 for dissimilar ones.
         margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
-        weight: row weights (rows,).
 
     Example:
         >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])

@@ -48,10 +48,7 @@ class Cosines(NamedTuple):
 def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, tape: Tape | None = None) -> Array:
     """Return the cosine of the angle between the vectors of `a` and `b`, in their broadcast shape without `axis`.
 
-    Args:
-        a, b: (..., features), in shapes that broadcast.
-        axis: the axis of the features.
-        eps: minimum of a norm, > 0.
+    `axis` is that of the features; `eps` > 0 is the minimum of a norm.
 
     Example:
         >>> a, b = np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[2.0, 0.0], [4.0, -3.0]])
@@ -133,7 +130,7 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
     Args:
         vectors: (n, features), such as the weight of an `Embedding`.
         query: a vector (features,) on the same device; or a row number, which is left out of the result.
-        k: maximum number of rows to return.
+        k: maximum number of rows.
 
     Returns:
         Row numbers int64 (k,) and cosines (k,), in host memory.

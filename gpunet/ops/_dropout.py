@@ -36,7 +36,6 @@ def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
     """Return (y, keep): the result, and the boolean mask that `dropout_backward` needs.
 
     Args:
-        x: (rows, ...).
         p: the probability of a zero, 0 <= p <= 1.
         tape: provides the random numbers and the memory.
 

@@ -40,11 +40,7 @@ CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_ABSOLUTE_ERROR, CPU_POISSON_NLL, CPU_BINA
 def mean_squared_error(
     prediction: Array, target: Array, *, weight: Array | None = None, tape: Tape | None = None
 ) -> tuple[Array, Array]:
-    """Return (loss, dprediction) with l = (p - t)² and l' = 2·(p - t).
-
-    Args:
-        prediction, target: (rows, ...).
-        weight: row weights (rows,).
+    """Return (loss, dprediction) with l = (p - t)² and l' = 2·(p - t), for prediction and target (rows, ...).
 
     Example:
         >>> loss, gradient = gn.ops.mean_squared_error(np.array([3.0, 1.0]), np.array([1.0, 1.0]))
@@ -68,8 +64,7 @@ def huber(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = d²/2 where |d| <= delta, else delta·(|d| - delta/2), for d = p - t.
 
-    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964); delta > 0. Arguments as for
-    `mean_squared_error`.
+    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964); delta > 0.
 
     Example:
         >>> loss, gradient = gn.ops.huber(np.array([4.0]), np.array([1.0]), delta=1.0)
@@ -104,9 +99,8 @@ def absolute_error(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = above·d where d > 0, else -below·d, for d = p - t.
 
-    l' is above where d > 0, 0 where d = 0, and -below where d < 0. With above = below = 1, l is |d|. With above = 1 - q
-    and below = q, l is the pinball loss, which is minimal at the quantile q of t (Koenker & Bassett 1978). Other
-    arguments as for `mean_squared_error`.
+    l' is above where d > 0, 0 where d = 0, and -below where d < 0. With above = 1 - q and below = q, l is the pinball
+    loss, which is minimal at the quantile q of t (Koenker & Bassett 1978).
 
     Example:
         >>> loss, gradient = gn.ops.absolute_error(np.array([3.0, 0.0]), np.array([1.0, 1.0]))
@@ -143,7 +137,6 @@ def poisson_nll(
     """Return (loss, dprediction) with l = exp(p) - t·p and l' = exp(p) - t, where p is the logarithm of a rate.
 
     With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!).
-    Other arguments as for `mean_squared_error`.
 
     Example:
         >>> loss, gradient = gn.ops.poisson_nll(np.array([0.0]), np.array([3.0]))  # a rate of 1, three events
@@ -174,9 +167,7 @@ def poisson_nll(
 def binary_cross_entropy(
     logits: Array, target: Array, *, weight: Array | None = None, tape: Tape | None = None
 ) -> tuple[Array, Array]:
-    """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t.
-
-    Targets are in [0, 1]. Arguments as for `mean_squared_error`.
+    """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t, for t in [0, 1].
 
     Example:
         >>> loss, gradient = gn.ops.binary_cross_entropy(np.zeros(1), np.ones(1))  # probability 1/2 of a true label

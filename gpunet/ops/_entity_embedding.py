@@ -41,8 +41,7 @@ class Place(NamedTuple):
         column: the column of x with the category.
         entries, width: rows and features of its table.
         first: the first column of y with these features.
-        width_x, width_y: columns of x and y.
-        rows: rows of x.
+        width_x, width_y, rows: columns of x and y, and rows of x.
     """
 
     column: int
@@ -63,7 +62,7 @@ def entity_embedding(x: Array, tables: Sequence[Array], *, tape: Tape | None = N
     """Return the numbers of each row, followed by the features of its categories.
 
     Args:
-        x: (rows, numbers + categories). The last columns hold category indices. Values that are not in the table, such
+        x: (rows, numbers + categories). The last columns hold category indices; values that are not in the table, such
             as -1, NaN and fractions, are unknown.
         tables: for each category, (1 + known categories, features); row 0 is for unknown values.
 
@@ -106,7 +105,7 @@ def entity_embedding_backward(
     The gradient of x is zero in the columns of the categories.
 
     Args:
-        dtables: C-contiguous arrays in the shapes of the tables, to write their gradients to.
+        dtables: C-contiguous, in the shapes of the tables.
         table_gradients: False leaves `dtables` unchanged.
 
     Example:

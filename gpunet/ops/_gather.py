@@ -59,8 +59,8 @@ def gather_batch(
 
     Args:
         arrays: features (n, ...), and one or two more arrays (n, ...) with elements of 4 or 8 bytes; all C-contiguous.
-        scaling: float64 means and factors in the shape of a row of features x, which become (x - mean) * factor,
-            computed in float64 and rounded once; or two `None`s.
+        scaling: float64 means and factors in the shape of a row x, which becomes (x - mean) * factor, computed in
+            float64 and rounded once; or two `None`s.
         order: (n,) int64, the row order of the epoch.
         first: (1,) int64, the position of the batch in `order`; it is advanced by `count`.
         count: rows of the batch.

@@ -47,7 +47,6 @@ def layer_norm(
         x: (..., *normalized_shape).
         normalized_shape: the last axes of `x`, over which means are taken.
         weight, bias: of shape `normalized_shape`; None for ones and zeros.
-        eps: added to the variance, >= 0.
 
     Example:
         >>> y, mean, scale = gn.ops.layer_norm(np.array([[1.0, 3.0], [10.0, 30.0]]), (2,))
@@ -143,12 +142,11 @@ def layer_norm_backward(
     input_gradient: bool = True,
     tape: Tape | None = None,
 ) -> Array | None:
-    """Return dx in the shape of `x`, and write the gradients of weight and bias if requested.
+    """Return dx, and write the gradients of weight and bias if requested.
 
     Args:
         mean: None for RMS norm.
-        dweight: None to skip this gradient.
-        dbias: None to skip this gradient; only together with `dweight`.
+        dweight, dbias: None to skip this gradient; dbias only together with dweight.
 
     Example:
         >>> x, dy = np.array([[1.0, 3.0]]), np.array([[5.0, 5.0]])

@@ -32,18 +32,16 @@ def max_pool2d(
     winners: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return the largest element under each window, as PyTorch's `max_pool2d`; NaN counts as the largest.
+    """Return the largest element under each window, (rows, channels, out_h, out_w), as PyTorch's `max_pool2d`.
 
-    y is (rows, channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
+    NaN counts as the largest.
 
     Args:
         x: (rows, channels, height, width).
-        kernel_size: taps of a window.
-        stride: pixels between neighbouring windows; None for the kernel size.
-        padding: elements of -infinity on each side of the image; at most half of the window.
-        dilation: pixels between neighbouring taps.
-        winners: where to write the tap with the largest element for the backward pass: int32 in the shape of y,
-            C-contiguous. Of equal elements the first tap wins; with NaN, any tap or none.
+        stride: None for the kernel size.
+        padding: elements of -infinity; at most half of the window.
+        winners: where to write the tap with the largest element for the backward pass: int32 in the shape of the
+            result, C-contiguous. Of equal elements the first tap wins; with NaN, any tap or none.
 
     Example:
         >>> x = np.array([[[[1.0, 4.0, 2.0, 3.0]]]])

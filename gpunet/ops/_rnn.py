@@ -159,10 +159,7 @@ def gradients_of_steps(
 ) -> Gradients:
     """Return the gradients of both products of a recurrent layer, from the gradient `dz` of their sum in all steps.
 
-    Args:
-        dz: (steps, rows, gates·hidden_size).
-        h: the states.
-        weight_ih, weight_hh: with gates·hidden_size columns.
+    dz is (steps, rows, gates·hidden_size).
     """
     _, dweight_hh, _ = linear_backward(
         dz[1:], h[:-1], weight_hh, input_gradient=False, weight_gradient=weight_gradient, bias_gradient=False,

@@ -62,7 +62,6 @@ def softmax_cross_entropy(
             class.
         target: integer labels (rows, positions...) in [0, classes); or distributions (rows, positions..., classes) in
             the dtype of `logits`. On a GPU, a label out of range counts as no class.
-        weight: row weights (rows,), applied to all positions of a row.
         class_weight: (classes,).
         label_smoothing: ε of the formula, in [0, 1].
 

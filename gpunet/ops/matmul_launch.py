@@ -87,7 +87,7 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
 
     Raises:
         ArgumentError: the requested kernel does not support the operands.
-        DeviceError: a kernel for tensor cores was requested on a GPU without TF32 tensor cores.
+        DeviceError: the requested kernel needs tensor cores.
     """
     if xp is np:
         return None
@@ -146,7 +146,7 @@ def run_plan(
         c: (m, n) or a batch of at most `MOST_MATRICES`, C-contiguous.
         activation: the function f, one with `cuda_options`.
         preactivation: where to write a·b + bias, like `c`.
-        saved: the input of f', like `c`; None for a forward pass.
+        saved: the input of f', like `c`.
         column_sums: where to write the sums over k of `b`, (n,). Requires a plan with a tile.
     """
     (m, n), k = c.shape[-2:], a.shape[-1]

@@ -15,7 +15,7 @@ class Tile(NamedTuple):
         bm, bn: rows and columns of the block tile.
         bk: depth of a main-loop step along k.
         wm, wn: rows and columns of the warp tile.
-        tm, tn: rows and columns of the thread tile; 0 on tensor cores, which distribute the warp tile over its threads.
+        tm, tn: rows and columns of the thread tile; 0 on tensor cores.
         stages: main-loop steps that are buffered in shared memory.
         slices: k-slices: groups of warps that share each step.
         min_blocks: minimum resident blocks per SM, which bounds the registers of a thread.

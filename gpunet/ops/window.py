@@ -1,4 +1,4 @@
-"""Sliding windows over images, for convolution and pooling.
+"""Sliding windows over images, for convolution and pooling; `gpunet.ops` describes their sizes.
 
 A window has a tap for each element of its kernel. Tap i of window o reads the pixel o·stride + i·dilation - padding.
 """
@@ -25,11 +25,9 @@ Tap: TypeAlias = tuple[int, Any, Any]
 
 
 def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[int, ...]:
-    """Return a whole number of at least `least` for each of `axes` axes.
+    """Return a whole number of at least `least` for each of `axes` axes, from one number or a tuple or list of them.
 
-    Args:
-        name: how an error names the value.
-        value: one number for all axes, or a tuple or list with one for each.
+    `name` is the value's name in an error message.
     """
     values = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
     if len(values) != axes:
@@ -43,14 +41,7 @@ def short(values: tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 class Window(NamedTuple):
-    """A window along the height and the width of an image.
-
-    Attributes:
-        kernel_size: number of taps.
-        stride: pixels between neighbouring windows.
-        padding: pixels added on each side of the image.
-        dilation: pixels between neighbouring taps.
-    """
+    """A window along the height and the width of an image."""
 
     kernel_size: Pair
     stride: Pair
@@ -90,8 +81,8 @@ class Window(NamedTuple):
     def taps(self, image: Pair, places: Pair) -> Iterator[Tap]:
         """Yield (number, pixels, windows) for every tap, in row-major order.
 
-        `pixels` indexes the pixels of (..., height, width) that the tap reads, `windows` the elements of (..., windows
-        down, windows across) whose tap lies inside the image, not in the padding.
+        `pixels` indexes the pixels of (..., height, width) that the tap reads; `windows` indexes the windows (...,
+        out_h, out_w) whose tap lies inside the image, not in the padding.
         """
         kernel_h, kernel_w = self.kernel_size
         for number, (i, j) in enumerate(itertools.product(range(kernel_h), range(kernel_w))):

@@ -33,8 +33,7 @@ class Optimizer(Rule):
     the class also defines `kernel` and `kernel_arguments`.
 
     Args:
-        lr: the learning rate, >= 0, or a schedule (see `gpunet.schedules`).
-        weight_decay: the factor of the decay, >= 0.
+        lr: the learning rate, or a schedule (see `gpunet.schedules`).
         clip_norm: maximum L2 norm of the gradient over all parameters; a larger gradient is scaled down in place.
         clip_value: clip each element of the gradient to ± this value, in place.
         groups: "lr" and "weight_decay" of some parameters, by name or pattern, as in `{"*.bias": {"weight_decay": 0},

@@ -60,8 +60,7 @@ class Parts:
     """The ranges that an optimizer updates.
 
     Raises:
-        ArgumentError: a pattern matches nothing, two patterns give a parameter the same setting, or the schedule has no
-            `lr`.
+        ArgumentError: a pattern matches nothing, or two patterns give a parameter the same setting.
 
     Attributes:
         span: the range from the first to the last of them; frozen parameters in it have zero gradients.

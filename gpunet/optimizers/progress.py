@@ -28,10 +28,10 @@ class Progress:
         before: the progress of the previous step over the same parameters; None for a new one.
 
     Attributes:
-        words: int64 (3,): number of completed steps, that at the first column of the table, and number of the first
-            skipped step (from 1; 0 if none).
-        rates: the learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before the first column use
-            that column.
+        words: int64 (3,): number of completed steps, their number at the first column of the table, and number of the
+            first skipped step (from 1; 0 if none).
+        rates: the table of learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before its first
+            column use that column.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class Rule(Versioned):
             p: parameters (n,), updated in place.
             g: gradients (n,), read-only.
             t, u: scratch memory (n,).
-            *slots: state arrays (n,) in the order of `slot_names`, updated in place.
+            *slots: state arrays (n,) of `slot_names`, updated in place.
         """
         raise self._not_implemented("update_block")
 
@@ -62,10 +62,7 @@ class Rule(Versioned):
         return math.inf
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
-        """Return the arguments of `kernel` after the common ones of all rules in `optimizers.cu`.
-
-        All arrays are (size,); `slots` are in the order of `slot_names`.
-        """
+        """Return the arguments of `kernel` after the common ones of all rules in `optimizers.cu`."""
         raise self._not_implemented("kernel_arguments")
 
     def kernel_of(self, name: Literal["kernel", "cpu_kernel"]) -> Any:

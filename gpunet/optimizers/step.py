@@ -38,7 +38,6 @@ class ArrayStep:
     """A step in array code: the rule's `update_block` over all parameters; for a rule without a kernel on a GPU.
 
     Attributes:
-        progress: the step number and learning rates.
         numbers: the rule's `step_numbers` for each part.
         blocks: the array arguments of `update_block` for each block of each part.
     """

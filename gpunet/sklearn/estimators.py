@@ -102,9 +102,9 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
 
     Args:
         device: as for `gn.use_device`, but "auto" is the current device.
-        class_weight: a dict of weights by class label, where missing classes have weight 1; "balanced" for rows /
-            (classes · rows of the class); None for equal weights. They multiply `sample_weight`, also in the held-out
-            rows of early stopping. Not supported for multilabel targets; "balanced" not by `partial_fit`.
+        class_weight: a dict of weights by class label, where missing classes have weight 1; or "balanced", rows /
+            (classes · rows of the class). They multiply `sample_weight`, also in the held-out rows of early stopping.
+            Not supported for multilabel targets; "balanced" not by `partial_fit`.
 
     Raises:
         ArgumentError, DataError, DeviceError, DTypeError: from the methods that take data or start a training.

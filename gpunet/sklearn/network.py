@@ -42,9 +42,7 @@ class OrderedTrainer(Trainer):
     ) -> None:
         """Train like `fit` on CSR features, and convert only one batch at a time to a dense array.
 
-        Args:
-            should_stop: called with the loss of each epoch; True stops the training.
-            options: arguments of `run_steps`.
+        `should_stop`, called with the loss of each epoch, returns whether to stop; `options` are those of `run_steps`.
         """
         self.history.stopped = None
         with interruptible(self.stop):
@@ -79,7 +77,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
     """An estimator whose weights are also the parameters of a network on a device.
 
     `coefs_` and `intercepts_` are host arrays: on the CPU views of the network's parameters, on a GPU read-only copies.
-    Assigning other arrays to them changes the network.
+    Assigning others changes the network.
     """
 
     def _network_trainer(self, *, fresh: bool = False) -> OrderedTrainer:
