@@ -3,8 +3,8 @@
 It is the folder `builds` of gpunet's cache. A file name contains a hash of the library's sources, flags and compiler.
 Whoever can write a library can run code, so:
 
-- The folder must belong to this user, and nobody else may write to it. Otherwise, or if it is read-only, libraries go
-  to a temporary folder of this process.
+- Only this user may write to the folder. Otherwise, or if it is read-only, libraries go to a temporary folder of this
+  process.
 - A library is loaded only if an empty file next to it has the library's SHA-256 in its name. That file is written
   first, then the library is renamed to its final name, so concurrent processes need no lock.
 """

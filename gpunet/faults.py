@@ -1,8 +1,7 @@
 """Report a kernel fault on CUDA with the possible kernels and what to do.
 
-Launches are asynchronous, so CuPy reports a fault, such as an illegal memory access, in a later call that synchronizes,
-copies or launches. After that every call fails until the process ends. (On the simulated GPU the launch itself raises,
-and the process can continue.)
+Launches are asynchronous, so CuPy reports a fault in a later call that synchronizes, copies or launches. After that
+every call fails until the process ends. (On the simulated GPU the launch itself raises, and the process can continue.)
 """
 
 from __future__ import annotations

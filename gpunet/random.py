@@ -1,7 +1,7 @@
 """Counter-based random numbers: each number depends only on its key and position, not on earlier draws.
 
-The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), as in NumPy. A
-dropout mask is therefore the same on the CPU and on a GPU, for any number of ranks, and after a resume.
+The generator is Philox4x64-10 (Salmon et al. 2011), as in NumPy. A dropout mask is therefore the same on every device,
+for any number of ranks, and after a resume.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
 """Record the NumPy calls of a training step, and replay them without the Python code that made them.
 
 A small net's step is about forty NumPy calls of half a microsecond each, and the Python between them takes longer. So a
-step over fixed buffers is recorded once: its arrays are `RecordedArray`s, which append each call on them to a list. A
-replay is a loop over that list.
+step is recorded once, over fixed buffers: its arrays are `RecordedArray`s, which append each call on them to a list.
 
     with recording() as calls:
         ordinary_array_code(RecordedArray.of(x), ...)
     for call in calls:
         call()
 
-A step is recorded over zeroed buffers, before its first batch. Array code that branches on array values (`if a.max() >
-1`, `float(a)`) raises `NotRecordableError`. Other calls, such as drawing random numbers, are recorded with `do`.
+Array code that branches on array values (`float(a)`, `if a.max() > 1`) raises `NotRecordableError`. Other calls, such
+as drawing random numbers, are recorded with `do`.
 """
 
 from __future__ import annotations

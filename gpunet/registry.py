@@ -27,7 +27,7 @@ def register(cls: C) -> C:
     """Register your layer, loss, optimizer or schedule, so that it can be saved to a file; a class decorator.
 
     The class's `config` returns the constructor's arguments as JSON values; by default the attributes of the same
-    names. Before you load such a file, import the module that registers the class.
+    names. Import the module that registers a class before you load such a file.
 
     Raises:
         ArgumentError: another class is registered by this name.

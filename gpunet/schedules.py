@@ -152,8 +152,8 @@ class CyclicCosineLR(Schedule):
 class ReduceLROnPlateau(Schedule):
     """Multiply the learning rate by `factor` after more than `patience` epochs without a better observed value.
 
-    Rule and defaults are those of PyTorch's `ReduceLROnPlateau` in the modes "min" and "rel": a value is better if it
-    is below `best * (1 - threshold)`, and reductions of 1e-8 or less are skipped.
+    Rule and defaults are PyTorch's in the modes "min" and "rel": a value is better if it is below `best * (1 -
+    threshold)`, and reductions of 1e-8 or less are skipped.
 
     Example:
         >>> schedule = gn.ReduceLROnPlateau(1.0, factor=0.5, patience=1)
@@ -208,8 +208,8 @@ class ReduceLROnPlateau(Schedule):
 class LinearWarmup(Schedule):
     """Increase the learning rate linearly to the first value of a schedule, then follow that schedule.
 
-    The rate is `schedule(0) * (step + 1) / warmup_steps` in the first `warmup_steps` steps, and `schedule(step -
-    warmup_steps)` after them (Goyal et al. 2017, section 2.2).
+    With n = `warmup_steps`, the rate is `schedule(0) * (step + 1) / n` before step n, and `schedule(step - n)` from it
+    on (Goyal et al. 2017, section 2.2).
 
     Example:
         >>> schedule = gn.LinearWarmup(1.0, warmup_steps=4)

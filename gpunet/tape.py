@@ -67,7 +67,6 @@ class Tape(Strict):
 
     Attributes:
         seed: seed of the random numbers (dropout masks).
-        counter: the number of the step.
         first_row: index of the batch's first row in the global batch.
 
     Example:

@@ -37,8 +37,8 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
         GpunetWarning: findings of the grade "warning", and sizes that are all multiples of the block.
 
     Raises:
-        AssertionError: findings that are errors: races, accesses out of bounds, wrong results and the like.
-        GpunetError: a spec that does not fit the kernel, a source that does not compile, or no compiler.
+        AssertionError: findings that are errors, such as races, accesses out of bounds and wrong results.
+        GpunetError: the spec does not fit the kernel, the source does not compile, or there is no compiler.
     """
     if spec is not None and names:
         raise ArgumentError(f"{spec}: give the file of a spec or its names ({', '.join(names)}), not both.")

@@ -59,7 +59,7 @@ class Kernel:
         """Check the arguments and compile; return the launch, which can be called repeatedly.
 
         The launch raises `ArgumentError` if the GPU rejects it, and `KernelError` for a fault: on "sim" of this launch,
-        on CUDA of an earlier one, as launches are asynchronous.
+        on CUDA of an earlier one.
 
         Args:
             grid: blocks along x, y and z; if one of them is 0 the launch does nothing.

@@ -1,7 +1,4 @@
-"""Check the gradients of layers, losses and activations, including your own.
-
-Gradients are compared with finite differences in float64 (`differences.py`), CUDA expressions with NumPy.
-"""
+"""Check the gradients of layers, losses and activations, including your own."""
 
 from __future__ import annotations
 
@@ -35,8 +32,7 @@ def check_gradients(
 
     - A layer or model is checked on its device: the gradients of the input and of all parameters, in a copy with
       slightly changed parameters, so that initial ones and zeros cannot hide errors.
-    - A loss is checked on the current device, also with row weights, where it must be the weighted mean of the rows'
-      losses.
+    - A loss is checked on the current device, also with row weights.
     - CUDA expressions of activations, also inside a layer, are compared with the NumPy code on the current GPU, or on
       the simulated GPU if the current device is the CPU.
 

@@ -31,14 +31,13 @@ def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules:
 
     Args:
         source: a state_dict of tensors or arrays, or a safetensors file, which needs no PyTorch.
-        modules: names of the PyTorch modules with weights, in the order of the model's layers, such as ["hidden",
-            "out"]; [""] for the state_dict of a single layer.
+        modules: names of the PyTorch modules with weights, in the order of the model's layers; [""] for a single layer.
 
     Raises:
         ArgumentError: tensors do not match the model, which is unchanged then; a layer has no PyTorch equivalent; the
             names give no order.
         FileNotFoundError: there is no such file.
-        ModelFileError: the file is not a valid safetensors file.
+        ModelFileError: not a valid safetensors file.
 
     Example:
         >>> model = gn.MLP([3, 2])

@@ -33,9 +33,7 @@ class MultiHeadAttention(Layer):
         causal: whether position i attends only to positions 0 .. i.
 
     Attributes:
-        q_proj: the `Linear` of the queries.
-        kv_proj: the `Linear` of keys and values, (embed_dim, 2·embed_dim).
-        out_proj: the `Linear` from the concatenated heads to the output.
+        q_proj, kv_proj, out_proj: the `Linear` of the queries, of keys and values, and of the output.
 
     Example:
         >>> layer = gn.MultiHeadAttention(8, num_heads=2, causal=True)

@@ -28,9 +28,8 @@ TRANSIENT = ("grads", "_own", "_home", "_fused", "_inference")
 class Layer(Versioned):
     """A function with parameters and a hand-written backward pass.
 
-    To write a layer, derive a class: pass the initial parameters to `super().__init__`, define `forward` and
-    `backward`, and check them with `gn.check_gradients`. On a GPU a step can be recorded only if it allocates all its
-    arrays with `tape.empty`.
+    To write a layer, pass the initial parameters to `super().__init__`, define `forward` and `backward`, and check them
+    with `gn.check_gradients`. On a GPU a step can be recorded only if it allocates all its arrays with `tape.empty`.
 
     Args:
         params: the initial parameters by name, as host arrays.
@@ -39,8 +38,7 @@ class Layer(Versioned):
     Attributes:
         params: the parameters by name; assigning to a name copies the values.
         grads: the gradients by the same names; `backward` fills them.
-        buffers: arrays that a training step may change in place. They are saved, moved and copied like the parameters,
-            but the optimizer ignores them.
+        buffers: arrays that a training step may change in place. They are saved, moved and copied like the parameters.
 
     Example:
         >>> class Double(gn.Layer):
@@ -81,7 +79,7 @@ class Layer(Versioned):
         """Return the output for the batch `x`.
 
         In training (with a tape) the layer saves the arrays for `backward` on the tape, and the output is a buffer of
-        the tape. In inference (without a tape) the output is a new array, or `x` itself if the layer changes nothing.
+        the tape. In inference the output is a new array, or `x` itself if the layer changes nothing.
         """
         raise self._not_implemented("forward")
 
@@ -98,7 +96,7 @@ class Layer(Versioned):
         """Fill `grads` from the gradient of the output and return the gradient of the input.
 
         Args:
-            dy: the gradient of the output of the last `forward` with this tape, in its shape.
+            dy: the gradient of the output of the last `forward` with this tape.
             input_gradient: False if the input's gradient is not needed, as in a first layer; the result may then be
                 None. Your own `backward` may omit this parameter.
 

@@ -16,8 +16,7 @@ from gpunet.tape import Tape
 class Embedding(Layer):
     """A table of vectors: indices (...) in [0, num_embeddings) become vectors (..., embedding_dim).
 
-    It must be the first layer of a model. `fit` and `predict` refuse indices out of range; indices that are already on
-    a GPU are clipped to the range.
+    It must be the first layer of a model. `fit` and `predict` refuse indices out of range; on a GPU they are clipped.
 
     Args:
         padding_idx: an index whose vector starts at zero and gets no gradient. Negative values count from the end.

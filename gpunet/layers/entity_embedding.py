@@ -30,8 +30,8 @@ class EntityEmbedding(Layer):
     missing value, a fraction, an index not seen in training) is unknown and has a vector of its own, which starts at
     zero.
 
-    Do not standardise the categorical columns: `model.input_scaler = gn.data.Standardizer.fit(X,
-    category_columns=model.category_columns)`.
+    Do not standardise the categorical columns:
+    `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
 
     Args:
         numbers: number of numeric columns.

@@ -68,10 +68,10 @@ class FlatStore(Versioned):
         slots: the optimizer's arrays (size,) by name.
         average: the moving average of the parameters, (size,), NaN before the first step; None if it is off.
         decay: decay of the moving average, or None.
-        buffers: the layers' buffers, in one array of a different size.
-        optimizer: the optimizer that owns the slots, the last one attached.
+        buffers: the layers' buffers, in one array.
+        optimizer: the optimizer that owns the slots.
         segments: the position of each parameter, by "layer.parameter".
-        adopted: whether the parameters have moved to another model's store.
+        adopted: whether another model's store holds the parameters.
     """
 
     def __init__(self, layers: Mapping[str, Holder], device: Device):

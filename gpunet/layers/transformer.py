@@ -95,7 +95,7 @@ class SinusoidalPositions(Layer):
     """Add sinusoidal position encodings to x (rows, L, features), for attention, which ignores the order of positions.
 
     y[:, t, 2i] = x[:, t, 2i] + sin(t / 10000^(2i / features)), and y[:, t, 2i + 1] is the same with cos (Vaswani et al.
-    2017, section 3.5). There are no parameters and no limit on L.
+    2017, section 3.5).
 
     Example:
         >>> gn.SinusoidalPositions()(np.zeros((1, 3, 2))).round(2)  # sin(t), cos(t)

@@ -117,7 +117,7 @@ class Loss(Versioned):
             dtype: the dtype of targets that are not labels.
 
         Raises:
-            DataError: labels are out of range, targets are not finite, or the shape doesn't match the output.
+            DataError: labels out of range, targets that are not finite, or a wrong shape.
         """
         if self.task == "classification" and output_shape:
             labels = host_array(target, "y")

@@ -41,8 +41,8 @@ class Kind(NamedTuple):
     """The batches that a program can run.
 
     Attributes:
-        rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It determines how rows are split into chunks, and
-            thus the last bits of the outputs, so it depends only on the batch.
+        rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It decides how rows are split, and thus the last
+            bits of the outputs, so it depends only on the batch.
         features: the shape of a row.
     """
 

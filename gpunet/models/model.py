@@ -33,8 +33,7 @@ class Model(Layer):
     Attributes:
         task: the task of the training: "classification", "binary", "regression", "counts" or "similarity"; None before.
         classes: the names of the classes, or None.
-        input_scaler: the standardisation of the features, or None.
-        target_scaler: the standardisation of the targets in training, or None.
+        input_scaler, target_scaler: the standardisation of features and targets in training, or None.
         schema: how the columns of a table become features, or None.
 
     Example:
@@ -80,7 +79,7 @@ class Model(Layer):
 
         Args:
             *patterns: path of a layer, such as "0" or "1.linear1", which includes all layers inside; or a pattern that
-                matches the names of all its parameters, such as "0.*". * matches any text. By default all layers.
+                matches the names of all its parameters, such as "0.*". By default all layers.
 
         Raises:
             ArgumentError: a pattern matches nothing, or only some parameters of a layer. No layer changes then.

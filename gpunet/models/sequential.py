@@ -56,7 +56,7 @@ class MLP(Sequential):
         dropout: dropout probability after each hidden layer, 0 for none.
         batch_norm: whether to add a `BatchNorm1d` before each activation.
         init: the initial weights of the hidden layers, as for `Linear`.
-        output_init: the initial weights of the output layer; with "zeros" all rows have equal outputs at first.
+        output_init: those of the output layer; with "zeros" all rows have equal outputs at first.
         seed: seed of the initial weights; None for fresh entropy.
 
     Example:

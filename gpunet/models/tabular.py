@@ -28,8 +28,8 @@ def tabular_mlp(
     biases of the hidden layers are initialised from N(0, 1) and the weights of the output layer with 0, as in RealMLP
     (Holzmüller et al. 2024, arXiv 2407.04491).
 
-    The function sets the model's schema, but not its standardisation; set it with `model.input_scaler =
-    gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
+    The function sets the model's schema, but not its standardisation; set it with
+    `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
 
     Args:
         outputs: number of classes, or of values to predict.

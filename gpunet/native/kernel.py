@@ -77,8 +77,8 @@ class Node:
         slots: (arguments,) int64, the arguments as the kernel reads them: addresses, integers, the bits of doubles.
         ranges: the address ranges of its arrays, by their index in `slots`.
         reads, writes: ranges that the kernel only reads, and that it may write.
-        shared: ranges of which every part of a ROWS kernel may read all rows, such as the second operand of a product:
-            arrays whose declared size does not begin with the number of rows.
+        shared: ranges that every part of a ROWS kernel may read, such as the second operand of a product: arrays whose
+            declared size does not begin with the number of rows.
     """
 
     def __init__(

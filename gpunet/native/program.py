@@ -1,6 +1,6 @@
 """Native nodes as a program: which of them may run concurrently, and one call that runs many steps of them.
 
-Nodes are grouped into phases, and a phase is divided into independent tasks, which threads share; a barrier ends it:
+Nodes are grouped into phases, which barriers separate. Threads share the independent tasks of a phase:
 
     ROWS     for each chunk of rows, a task runs all nodes of the phase, while the chunk is in the cache
     SLICES   each node is divided into tasks

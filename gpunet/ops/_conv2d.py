@@ -60,8 +60,8 @@ def conv2d(
         bias: (out_channels,), or None.
         padding: zeros.
         out: (rows, out_channels, out_h, out_w), C-contiguous.
-        columns: where to write the patches for the backward pass, C-contiguous: (groups, channels /
-            groups·kernel_h·kernel_w, rows·out_h·out_w).
+        columns: where to write the patches for the backward pass, C-contiguous:
+            (groups, channels·kernel_h·kernel_w / groups, rows·out_h·out_w).
         preactivation: where to write x * weight + bias, C-contiguous and not `out`.
 
     Example:
@@ -115,7 +115,7 @@ def conv2d_backward(
     """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...).
 
     Args:
-        saved: as in `gpunet.ops`; required unless the activation is the identity.
+        saved: required unless the activation is the identity.
         columns: the array that `conv2d` filled, which is overwritten; None recomputes the patches.
         dweight, dbias: C-contiguous.
 

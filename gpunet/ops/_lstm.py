@@ -38,8 +38,8 @@ def lstm(
 
     Args:
         x: (steps, rows, input_size), at least one step.
-        weight_ih: (input_size, 4·hidden_size), with the columns of i, f, g and o side by side.
-        weight_hh: (hidden_size, 4·hidden_size), as `weight_ih`.
+        weight_ih, weight_hh: (input_size, 4·hidden_size) and (hidden_size, 4·hidden_size), with the columns of i, f, g
+            and o side by side.
         bias: (4·hidden_size,), or None.
 
     Example:

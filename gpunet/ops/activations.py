@@ -284,7 +284,7 @@ class Tanh(ActivationFunction):
 class SoftClip(ActivationFunction):
     """f(z) = z / √(1 + (z / limit)²), almost z near 0 and within ± limit > 0; f' = √(1 - (y / limit)²)³.
 
-    Holzmüller et al. 2024 (arXiv 2407.04491, section 3) clip standardised features with it, with a limit of 3.
+    It clips standardised features in Holzmüller et al. 2024 (arXiv 2407.04491, section 3), with a limit of 3.
 
     Example:
         >>> gn.SoftClip(limit=3.0)(np.array([-100.0, 0.0, 4.0])).round(2)
@@ -464,8 +464,8 @@ class CustomActivation(ActivationFunction):
     Args:
         function: z -> f(z), in array code that keeps shape and dtype.
         derivative: z -> f'(z), as `function`.
-        cuda: f and f' as CUDA expressions in z of type T, such as ("z * z", "2 * z"), which are compiled into the
-            kernels. They may call CUDA's math functions, such as tanh(z). Without them the function runs as array code.
+        cuda: f and f' as CUDA expressions in z of type T, such as ("z * z", "2 * tanh(z)"), which are compiled into the
+            kernels. Without them the function runs as array code.
 
     Example:
         >>> square = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)

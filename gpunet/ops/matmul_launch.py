@@ -83,11 +83,8 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     """Return the plan of the kernel that writes the product of `a` and `b` to `c`, or None for the library.
 
     The library computes products of NumPy arrays, those that the plan assigns to it, and those that the kernels don't
-    support: several batch axes, both operands transposed, non-contiguous operands, mixed dtypes.
-
-    Raises:
-        ArgumentError: the requested kernel does not support the operands.
-        DeviceError: the requested kernel needs tensor cores.
+    support: several batch axes, both operands transposed, non-contiguous operands, mixed dtypes. A kernel that was
+    requested for such operands raises `ArgumentError`.
     """
     if xp is np:
         return None

@@ -21,11 +21,11 @@ NEVER = 2**62
 class Progress:
     """The step number and learning rates in device memory, where a rule's kernels read and advance them.
 
-    The host decides both. It writes values that the device does not have yet, and never waits for the device.
+    The host writes values that the device does not have yet, and never waits for the device.
 
     Args:
         dtype: dtype of the learning rates.
-        before: the progress of the previous step over the same parameters; None for a new one.
+        before: the progress of the previous step over the same parameters, or None.
 
     Attributes:
         words: int64 (3,): number of completed steps, their number at the first column of the table, and number of the

@@ -95,10 +95,9 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
     """scikit-learn's `MLPClassifier`, trained by gpunet.
 
     It has the parameters, defaults, methods and attributes of the installed scikit-learn's class. With the same
-    `random_state` both train the same network up to rounding. The network has the dtype of the features, float32 or
-    float64. Sparse features are converted to dense arrays batch by batch, for solver="lbfgs" all at once. A momentum of
-    1 is refused. A training that diverges ends as in scikit-learn: with an error, or, with early stopping, with the
-    best network so far.
+    `random_state` both train the same network up to rounding. The network has the dtype of the features. Sparse
+    features are converted to dense arrays batch by batch, for solver="lbfgs" all at once. A momentum of 1 is refused. A
+    training that diverges raises an error, or, with early stopping, keeps the best network so far.
 
     Args:
         device: as for `gn.use_device`, but "auto" is the current device.

@@ -4,8 +4,8 @@ For the rows of a batch with weights w (1 by default), scikit-learn minimises
 
     loss + alpha / (2 Σ w) · ‖coefs‖²
 
-Intercepts are not penalised. The binary cross-entropy is summed over the outputs; the squared error is halved, and its
-gradient is not divided by the number of outputs.
+The binary cross-entropy is summed over the outputs; the squared error is halved, and its gradient is not divided by the
+number of outputs.
 """
 
 from __future__ import annotations
