@@ -179,10 +179,10 @@ class Model(Layer):
         """Return labels or values for raw features; arguments and errors as for `outputs`.
 
         Returns:
-            Classification: class names, or class indices if the classes have no names, (rows,); (rows, positions) for a
-            model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows, outputs).
-            Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training targets, (rows,)
-            for one output, else (rows, outputs).
+            Classification: class names, or indices if the classes have no names, (rows,), or (rows, positions) with an
+            output per position. Binary: 0 or 1, or names. Similarity: the cosine of each pair, (rows,). Otherwise:
+            values in the units of the training targets. Binary outputs and values are (rows,) for one output, else
+            (rows, outputs).
         """
         return self.decode(self.outputs(X), self.task)
 
