@@ -22,11 +22,8 @@ class MultiHeadAttention(Layer):
     In a model it is self-attention: x and y are (rows, L, embed_dim). Your own code can call `forward` with a mask, or
     with a `context` (rows, S, embed_dim) for cross-attention.
 
-    The weights of PyTorch's `MultiheadAttention(embed_dim, num_heads, batch_first=True)` map as follows, E = embed_dim:
-
-        q_proj.weight = in_proj_weight[:E].T     q_proj.bias = in_proj_bias[:E]
-        kv_proj.weight = in_proj_weight[E:].T    kv_proj.bias = in_proj_bias[E:]
-        out_proj.weight = out_proj.weight.T      out_proj.bias = out_proj.bias
+    `gn.interop.load_torch` copies the weights of PyTorch's `MultiheadAttention(embed_dim, num_heads,
+    batch_first=True)`. Its in_proj_weight is the transposed weights of q_proj and kv_proj, one below the other.
 
     Args:
         num_heads: must divide embed_dim.

@@ -92,7 +92,7 @@ def with_parameters(estimator: type, **added: Any) -> Callable[..., None]:
 
 
 class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ignore[misc]
-    """scikit-learn's `MLPClassifier`, trained by gpunet.
+    """scikit-learn's `MLPClassifier`, trained by gpunet, with gpunet's errors.
 
     It has the parameters, defaults, methods and attributes of the installed scikit-learn's class. With the same
     `random_state` both train the same network up to rounding. The network has the dtype of the features. Sparse
@@ -104,9 +104,6 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
         class_weight: a dict of weights by class label, where missing classes have weight 1; or "balanced", rows /
             (classes · rows of the class). They multiply `sample_weight`, also in the held-out rows of early stopping.
             Not supported for multilabel targets; "balanced" not by `partial_fit`.
-
-    Raises:
-        ArgumentError, DataError, DeviceError, DTypeError: from the methods that take data or start a training.
 
     Example:
         >>> from gpunet.sklearn import MLPClassifier
