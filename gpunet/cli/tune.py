@@ -18,7 +18,8 @@ from gpunet.bench.tune import Result, linear_sizes, step_products
 from gpunet.bench.tune import tune as tune_products
 from gpunet.cli.options import described_device, device_option
 from gpunet.cli.run import Settings
-from gpunet.device import CPU, get_device, use_device
+from gpunet.default_device import use_device
+from gpunet.device import CPU, get_device
 from gpunet.errors import ArgumentError
 from gpunet.models import load
 from gpunet.models.files import MODEL
