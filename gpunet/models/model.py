@@ -14,7 +14,7 @@ from gpunet.data.checks import as_dtype, check_samples
 from gpunet.data.frames import frame_columns
 from gpunet.data.indices import check_indices, check_range
 from gpunet.device import Array, on_device
-from gpunet.errors import ArgumentError, ShapeError, StateError, warn
+from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
