@@ -139,17 +139,6 @@ def address(a: np.ndarray) -> int:
         return a.__array_interface__["data"][0]
 
 
-def plain_address(a: np.ndarray) -> int | None:
-    """Return the address of the first element of an array if it is C-contiguous and aligned, else None."""
-    try:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(a))  # type: ignore[arg-type]  # refuses strides
-    except (TypeError, ValueError):
-        if not a.flags.c_contiguous:
-            return None
-        start = address(a)
-    return None if start % a.itemsize else start
-
-
 @functools.cache
 def library(path: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
     """Return the compiled library of a source in `kernels/cpu/`."""

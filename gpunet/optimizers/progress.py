@@ -73,10 +73,10 @@ class Progress:
 
     def look_ahead(self, steps: int) -> None:
         """Write the learning rates of the next steps, at most LONGEST_RUN, unless the device has them."""
-        schedule, done = self._optimizer.schedule, self._counter.value
-        constant = isinstance(schedule, ConstantLR)
-        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0][0] == schedule.lr:
+        schedule = self._optimizer.schedule
+        if self._begin == NEVER and isinstance(schedule, ConstantLR) and self._table[0][0] == schedule.lr:
             return
+        done, constant = self._counter.value, isinstance(schedule, ConstantLR)
         count = 1 if constant else steps
         table = self._parts.table(schedule, range(done, done + count))
         if not constant and self._knows(done, table):

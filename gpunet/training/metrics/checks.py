@@ -30,16 +30,16 @@ def class_scores(name: str, values: np.ndarray) -> np.ndarray:
     """Return `values` if they are scores (n, k) without NaN."""
     if values.ndim != 2 or values.shape[1] < 2:
         raise ShapeError(f"{name} has shape {values.shape}; give class numbers (n,) or scores (n, k) with k >= 2.")
-    unranked = np.isnan(real_numbers(name, values)).any(axis=1)
-    if unranked.any():
-        raise DataError(f"{name} has NaN in row {unranked.argmax()}; give comparable scores.")
+    if np.isnan(real_numbers(name, values).max()):
+        row = np.isnan(values).any(axis=1).argmax()
+        raise DataError(f"{name} has NaN in row {row}; give comparable scores.")
     return values
 
 
 def class_numbers(name: str, values: np.ndarray) -> np.ndarray:
     """Return class numbers (n,) as int64, or those of the largest scores (n, k)."""
     if values.ndim != 1:
-        values = class_scores(name, values).argmax(axis=1)
+        return class_scores(name, values).argmax(axis=1)
     if values.dtype.kind not in "bui":
         raise DTypeError(f"{name} has dtype {values.dtype}; give class numbers as integers.")
     classes = values.astype(np.int64)

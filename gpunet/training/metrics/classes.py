@@ -25,7 +25,8 @@ def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
         0.75
     """
     t, p = paired(target, prediction)
-    return float((class_numbers("target", t) == class_numbers("prediction", p)).mean())
+    correct = class_numbers("target", t) == class_numbers("prediction", p)
+    return np.count_nonzero(correct) / len(correct)
 
 
 @direction(greater_is_better=True)
