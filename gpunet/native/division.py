@@ -3,7 +3,8 @@
 Results do not depend on the number of threads, because the parts do not, and a kernel is called once for each part. A
 matrix product is faster in one call for all parts of a task, because BLAS packs the second operand anew in each call.
 Its order of summation may then be another one. So both are tried with random numbers, once for each shape: a product is
-called once for several parts of a task only if this gives the same bits.
+called once for several parts of a task only if this gives the same bits. A part has whole tiles of BLAS, except the
+last one: with random numbers, a few remaining rows often have the same bits by chance.
 """
 
 from __future__ import annotations
@@ -15,20 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunet.device import aligned
+from gpunet.native.blas import tile_rows
 from gpunet.native.kernel import Node, address
 from gpunet.native.runtime import Calls, Task
 
 Part = tuple[int, int]
 """The first row or element of a call, and the first one after it."""
 
-TILE = 16
-"""The rows of a part are a multiple of this number, except in the last part. BLAS computes tiles of 4, 8 or 16 rows and
-may sum the remaining rows in another order. With random numbers, a few such rows often have the same bits, so that a
-trial would miss them.
-"""
-
-SMALLEST_CHUNK = 32
-"""Minimum rows of a part: BLAS needs more time per row for fewer."""
+SMALLEST_CHUNK = 2
+"""Minimum tiles of a part: BLAS needs more time per row for fewer."""
 
 MOST_CHUNKS = 16
 """Maximum parts of a batch of up to 8192 rows, and so the maximum number of threads that its rows keep busy."""
@@ -42,8 +38,9 @@ MOST_FLOPS = 10_000_000_000
 
 def chunk_rows(rows: int) -> int:
     """Return the rows of a part of a batch of `rows` rows."""
-    tiles = -(-rows // (MOST_CHUNKS * TILE))
-    return min(max(tiles * TILE, SMALLEST_CHUNK), LARGEST_CHUNK)
+    tile = tile_rows()
+    tiles = -(-rows // (MOST_CHUNKS * tile))
+    return min(max(tiles, SMALLEST_CHUNK), LARGEST_CHUNK // tile) * tile
 
 
 def parts_of(count: int, grain: int) -> list[Part]:
@@ -74,9 +71,11 @@ def slice_tasks(node: Node, threads: int) -> list[Task]:
 
 
 def _groups(parts: Sequence[Part], count: int) -> list[Sequence[Part]]:
-    """Divide parts into at most `count` groups of consecutive ones."""
+    """Divide parts into at most `count` groups of consecutive ones; the last ones have fewer, as the last part is the
+    largest.
+    """
     count = min(count, len(parts))
-    edges = [len(parts) * i // count for i in range(count + 1)] if count else []
+    edges = [-(-len(parts) * i // count) for i in range(count + 1)] if count else []
     return [parts[begin:end] for begin, end in itertools.pairwise(edges)]
 
 

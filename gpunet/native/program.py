@@ -109,7 +109,8 @@ class Program:
         phase = self.phases[0]
         if rows >= phase.count:
             return self._calls
-        parts = -(-rows // chunk_rows(phase.count))
+        chunk = chunk_rows(phase.count)
+        parts = min(-(-rows // chunk), phase.count // chunk)  # the last part includes the remainder
         if parts not in self._of_parts:
             self._of_parts[parts] = Calls([phase.tasks(self.threads, rows)])
         self._of_parts[parts].end_at(rows)

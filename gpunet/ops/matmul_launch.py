@@ -74,7 +74,8 @@ def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
         PRODUCT(gemm, a, b, out, *sizes, transposed, count=m, options=options)
     else:
         slices = max(1, min(MOST_SLICES, 2 * m * n * k // SLICE_FLOPS, m // SLICE_ROWS))
-        grain = native.TILE * math.ceil(m / slices / native.TILE)
+        tile = native.tile_rows()
+        grain = tile * math.ceil(m / slices / tile)
         sizes = m, n, k, m, n, n
         TRANSPOSED_PRODUCT(gemm, a.T, b, out, *sizes, count=m, grain=grain, options=options)
 
