@@ -26,7 +26,7 @@ def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
     """
     t, p = paired(target, prediction)
     correct = class_numbers("target", t) == class_numbers("prediction", p)
-    return np.count_nonzero(correct) / len(correct)
+    return float(np.count_nonzero(correct) / len(correct))
 
 
 @direction(greater_is_better=True)
