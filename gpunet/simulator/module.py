@@ -231,7 +231,7 @@ def _argument(value: Any, table: bool) -> Buffer | np.generic | np.ndarray:
 
 
 def _extent(a: ndarray) -> int:
-    """Return the bytes from the begin of the first element to the end of the last."""
+    """Return the number of bytes from the begin of the first element to the end of the last."""
     if a.size == 0:
         return 0
     reach = sum((n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True) if stride > 0)

@@ -86,6 +86,7 @@ class Inspection(Versioned):
             The rates, their losses and a suggested rate; `find_lr(X, y).plot("rates.png")` plots them.
 
         Raises:
+            ArgumentError: an invalid range, or an iterable.
             StateError: the training is distributed, or the loss is not finite before the first step.
         """
         return range_test.find(self, X, y, sample_weight, batch_size, lowest, highest, steps)
