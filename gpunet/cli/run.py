@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from gpunet.data import ReadOptions, TableOptions, Task
 from gpunet.data.table import Missing, Role
-from gpunet.device import use_device
+from gpunet.default_device import use_device
 from gpunet.errors import ModelFileError
 from gpunet.files import write_bytes
 from gpunet.formats import parse_json, read_as

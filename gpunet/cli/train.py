@@ -23,7 +23,7 @@ from gpunet.cli.report import check_defined, class_scores, described, never_pred
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
-from gpunet.device import use_device
+from gpunet.default_device import use_device
 from gpunet.errors import ArgumentError, DataError, GpunetError, MissingPackageError
 from gpunet.files import write_bytes
 from gpunet.locks import claimed

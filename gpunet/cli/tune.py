@@ -19,7 +19,8 @@ from gpunet.bench.tune import tune as tune_products
 from gpunet.cli.bench import BadInput, bad_input
 from gpunet.cli.options import described_device, device_option
 from gpunet.cli.run import Settings
-from gpunet.device import CPU, get_device, use_device
+from gpunet.default_device import use_device
+from gpunet.device import CPU, get_device
 from gpunet.models import load
 from gpunet.models.files import MODEL
 from gpunet.ops import tuned

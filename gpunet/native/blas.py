@@ -29,8 +29,7 @@ class Blas(NamedTuple):
     Attributes:
         integer: the C type of its integers.
         gemm: the addresses of cblas_sgemm and cblas_dgemm, by dtype.
-        get_threads: the address of the function that returns its number of threads, or 0.
-        set_threads: the address of the function that sets its number of threads, or 0.
+        get_threads, set_threads: the addresses of the functions that return and set its number of threads, or 0.
     """
 
     path: str

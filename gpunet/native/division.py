@@ -1,10 +1,10 @@
 """How the nodes of a phase are divided into parts, which depend only on shapes, and tasks of consecutive parts.
 
-Results do not depend on the number of threads, because the parts do not, and a kernel is called once for each part. A
-matrix product is faster in one call for all parts of a task, because BLAS packs the second operand anew in each call.
-Its order of summation may then be another one. So both are tried with random numbers, once for each shape: a product is
-called once for several parts of a task only if this gives the same bits. A part has whole tiles of BLAS, except the
-last one: with random numbers, a few remaining rows often have the same bits by chance.
+Results do not depend on the number of threads, because a kernel is called once for each part. A matrix product is
+faster in one call for all parts of a task, because BLAS packs the second operand anew in each call; but then it may sum
+in another order. So both are tried with random numbers, once for each shape, and only a product with the same bits is
+called once. A part has whole tiles of BLAS, except the last one: with random numbers, a few remaining rows often have
+the same bits by chance.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunet.device import aligned
+from gpunet.memory import aligned
 from gpunet.native.blas import tile_rows
 from gpunet.native.kernel import Node, address
 from gpunet.native.runtime import Calls, Task
@@ -52,7 +52,7 @@ def parts_of(count: int, grain: int) -> list[Part]:
 def row_tasks(nodes: Sequence[Node], count: int, threads: int, rows: int) -> list[Task]:
     """Return the tasks of a phase of rows, for the first `rows` rows of a batch of `count`.
 
-    If these are not all, the last part has calls of its own, so that it may end at any of its rows.
+    If these are not all, the last part has calls of its own, so that it may end at any row.
     """
     parts = [(first, min(last, rows)) for first, last in parts_of(count, chunk_rows(count)) if first < rows]
     rounds = -(-rows // (threads * LARGEST_CHUNK))
@@ -83,7 +83,7 @@ _TRIED: dict[tuple[object, ...], bool] = {}
 
 
 def calls(node: Node, parts: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts of a node's calls: a single one for all `parts`, which are consecutive, if `merges`."""
+    """Return the parts of a node's calls: a single one for all consecutive `parts` if `merges`."""
     return [(parts[0][0], parts[-1][1])] if len(parts) > 1 and merges(node, parts) else parts
 
 

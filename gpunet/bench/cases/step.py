@@ -12,7 +12,8 @@ import numpy as np
 from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size
 from gpunet.bench.cases.matmul import PRODUCTS
-from gpunet.device import CPU, Array, Device, device_of, use_device
+from gpunet.default_device import use_device
+from gpunet.device import CPU, Array, Device, device_of
 from gpunet.models import MLP
 from gpunet.training import Trainer
 
