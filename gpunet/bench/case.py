@@ -50,7 +50,7 @@ class Case:
         arguments: the arguments for a user's own kernel; None if the operation supports none.
         options: macros for the compiler of such a kernel.
         products: the matrix products whose plans are shown with the results.
-        calls: number of calls before the results are compared with the reference.
+        calls: after how many calls the results are checked.
         eager: whether the time on the host counts, as in a training step.
     """
 

@@ -35,8 +35,8 @@ class Request:
 
     Attributes:
         op: a name in `OPS`.
-        sizes: in the form of `Op.form`; empty for the default sizes.
-        kernels: names of kernels; empty for all that run on the device.
+        sizes: in its `form`; empty for the default sizes.
+        kernels: names; empty for all that run on the device.
         own: a user's own kernel, "my.cu:my_kernel", which runs in a child process.
         limit: time limit of the child process for each size, in seconds.
     """

@@ -27,8 +27,7 @@ class Row:
         tiles: tiles and splits of the plans of its matrix products, such as "32x32x16/8"; "" if there are none.
         error: see `gate.relative_error`; None if not compared.
         cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
-        seconds: time of a call.
-        speedup: speed relative to the library, in the same rounds; None for the library itself.
+        speedup: relative to the library, in the same rounds; None for the library itself.
         of_ceiling: fraction of the speed that the measured ceilings allow.
         counts: of a call on the simulated GPU; None if it launches no gpunet kernel.
     """

@@ -23,14 +23,11 @@ class ClassWeights(Versioned):
     """Class weights as the user gave them, and as an array once the labels are known.
 
     Args:
-        given: the `class_weight` argument of `gpunet.losses.ClassWeightedLoss`.
+        given: the `class_weight` argument of `gpunet.losses.ClassWeightedLoss`; other values raise `ArgumentError`.
 
     Attributes:
         given: float64 (classes,), a dict by class name, "balanced", or None for no weights.
         known: the same before `begin`; afterwards float64 (classes,) or None.
-
-    Raises:
-        ArgumentError: `given` is none of these.
     """
 
     given: np.ndarray | dict[str, float] | str | None

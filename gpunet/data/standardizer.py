@@ -82,8 +82,7 @@ class Standardizer:
             X: an array, not checked for NaN; or anything else that `fit` accepts, which is checked.
             dtype: a float dtype; by default that of `X`, or one that can hold the integers of `X`.
 
-        Raises:
-            ShapeError: samples of another shape than the fitted ones.
+        Samples of another shape than the fitted ones raise `ShapeError`.
         """
         if not isinstance(X, np.ndarray):
             X = check_targets(X, "X")

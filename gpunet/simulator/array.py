@@ -98,7 +98,7 @@ class ndarray(Storage, np.lib.mixins.NDArrayOperatorsMixin):
 
     Args:
         dtype: a numeric type or bool.
-        memptr: the address of the first element; by default new, uninitialized memory.
+        memptr: the first element; by default new, uninitialized memory.
         strides: in bytes; by default contiguous.
         order: "C" or "F".
 

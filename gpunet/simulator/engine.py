@@ -162,22 +162,18 @@ class Kernel:
         cooperative: bool = False,
         seed: int = 0,
     ) -> tuple[Counts, list[Finding]]:
-        """Run the kernel and return its counts and all findings.
+        """Run the kernel and return its counts and all findings; raise like `RawKernel`.
 
         In mode "check" the blocks run in two orders, see `check_mode`; the results and counts are those of the first.
 
         Args:
-            grid: number of blocks along each of one to three axes.
-            block: number of threads along each of one to three axes.
+            grid: number of blocks along one to three axes.
+            block: number of threads along one to three axes.
             args: a `Buffer` for a pointer (None for a null pointer), a NumPy scalar of the same dtype for a scalar, a
                 NumPy record or array of the same size for a struct.
             shared_bytes: bytes of dynamic shared memory.
             cooperative: whether all blocks are resident, so that they can meet at a grid barrier.
             seed: of the second order, 0 to 2**64 - 1.
-
-        Raises:
-            ArgumentError: the launch exceeds a limit of CUDA, or the number of arguments is wrong.
-            DTypeError: the type of an argument differs from its parameter.
         """
         grid3 = limits.dimensions(self.name, "grid", grid, limits.MAX_GRID)
         block3 = limits.dimensions(self.name, "block", block, limits.MAX_BLOCK)

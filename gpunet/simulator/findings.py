@@ -39,11 +39,10 @@ class Finding(NamedTuple):
 
     Attributes:
         grade: one of `GRADES`.
-        kind: such as "race" or "out of bounds".
+        kind: such as "race".
         text: the access, its line, thread and memory.
         lines: "file:line" of the accesses in `text`.
         stack: "function at file:line", from the innermost call to the kernel.
-        times: number of occurrences.
     """
 
     grade: str

@@ -101,8 +101,6 @@ class Memory:
 
     Attributes:
         buffer: the host memory that contains it, the `base` of all views.
-        ptr: the address.
-        size: in bytes.
         written: (size,) uint8, 1 for a byte that holds a value; None if check mode was off at the allocation.
     """
 

@@ -55,7 +55,7 @@ def parameter(name: str, code: str) -> Parameter:
 
 
 def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> tuple[list[Any], list[BufferArgument]]:
-    """Return the arguments as ctypes objects, and the buffers among them; raise like `Kernel.inspect`."""
+    """Return the arguments as ctypes objects, and the buffers among them; raise like `RawKernel`."""
     if len(args) != len(parameters):
         raise ArgumentError(f"kernel {kernel}: takes {len(parameters)} arguments, got {len(args)}.")
     values: list[Any] = []

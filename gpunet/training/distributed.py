@@ -49,9 +49,7 @@ class Ranks:
     """The processes that train together; without an mpi4py communicator, this process only.
 
     Attributes:
-        rank: the number of this process, from 0.
-        size: the number of processes.
-        main: whether this is rank 0.
+        rank: the number of this process, from 0 to size - 1.
     """
 
     def __init__(self, comm: Any = None):
@@ -161,9 +159,7 @@ class Ranks:
     def begin(self, trainer: Training, arrays: Sequence[np.ndarray] = (), **options: Any) -> None:
         """Check that all ranks agree, and copy the weights and the state of rank 0 to them.
 
-        Args:
-            trainer: attached.
-            **options: the arguments of `fit`.
+        `options` are the arguments of `fit`.
 
         Raises:
             RankError: a rank differs from rank 0.

@@ -15,11 +15,11 @@ PRODUCTS = ("dot", "matmul")
 
 
 class Node(NamedTuple):
-    """A node of the recorded step: a kernel launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
+    """A node of the recorded step: a launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
 
     Attributes:
         choice: launch configuration (grid, block, tile, splits); on the CPU the division among threads.
-        nbytes: total bytes of its arrays.
+        nbytes: of its arrays.
         flops: floating-point operations, counting an exponential as one; None if unknown.
     """
 

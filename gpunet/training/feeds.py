@@ -29,7 +29,7 @@ class Portion:
 
     Attributes:
         batches: supplies the rows of each step.
-        count: rows per step; the last step may have fewer.
+        count: rows per step; the last may have fewer.
         end: the position in the epoch after this portion.
         order: for each position in the epoch, the row's index in `arrays`.
     """

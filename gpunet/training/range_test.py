@@ -39,7 +39,7 @@ class RangeTest(NamedTuple):
     """The losses of a training whose learning rate increased at each step.
 
     Attributes:
-        losses: of each step's batch before the update, (steps,).
+        losses: of each step's batch, before the update, (steps,).
         smoothed: `initial` plus the moving average of how much training changed each batch's loss, (steps,).
         initial: the mean loss of the batches without training.
         spread: the standard deviation of these losses, at least 0.1 % of the mean.

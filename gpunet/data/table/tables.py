@@ -23,7 +23,7 @@ class Table:
     Attributes:
         frame: the pandas data frame; its column names are text.
         name: for error messages, such as the file's.
-        found: the format of the file, in one line.
+        found: see `Dataset`.
         header: whether the file names its columns.
         decimal: the decimal mark of its text; None if no cell has one.
         line: returns the line of the text file on which a row ends; None for other sources.

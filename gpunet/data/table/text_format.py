@@ -16,7 +16,7 @@ NAMES = SEPARATORS | {BLANKS: "blanks"}
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The format of a text file; what is None is inferred from the file.
+    """The format of a text file; None is inferred from the file.
 
     Attributes:
         sep: the separator of cells, one character.
@@ -24,8 +24,7 @@ class ReadOptions:
         encoding: such as "latin-1".
         header: whether the first line names the columns.
 
-    Raises:
-        ArgumentError: an invalid option.
+    An invalid option raises `ArgumentError`.
 
     Example:
         >>> import pandas as pd
