@@ -76,11 +76,10 @@ def train(
     Ctrl-C stops a run; --resume continues it with the same results as an uninterrupted one, and --epochs prolongs it.
     A run that stopped early, or whose learning rate has reached 0 (as on a table by default), cannot be prolonged.
 
-    --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no
-    model.
+    --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no model.
 
-    "mpiexec -n 4 gpunet train digits" trains with 4 processes, each on a part of every batch; the result is that of
-    one process.
+    "mpiexec -n 4 gpunet train digits" trains with 4 processes, each on a part of every batch, with the result of one
+    process.
     """
     distributed = launched()
     ranks = Ranks.join(distributed)

@@ -48,8 +48,8 @@ def tune(
 
     RUN_OR_MODEL is a run's folder or a model file. Every combination of tile and split-K is checked against float64,
     then timed in interleaved rounds. The fastest for each product are saved for this GPU in the user's cache folder;
-    gpunet uses them from then on. Another order of summation changes the last bits of results: if a resumed run must
-    match bit for bit, do not tune before it is resumed. The device "sim" checks every combination and saves none.
+    gpunet uses them from then on. Another order of summation changes the last bits of results: to resume a run bit for
+    bit, do not tune before. The device "sim" checks every combination and saves none.
     """
     if (path is None) == (sizes is None):
         raise ArgumentError("give either a run's folder or model file, or layer sizes such as --sizes 784-128-10.")
