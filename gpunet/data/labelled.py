@@ -89,8 +89,10 @@ class LabelledTable:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")
         y, classes = new_targets(table, target, task)
         if classes is None and (why := why_identifier(target, y)):
-            message = f"{table.name}: the target {target!r} looks like an identifier ({why}); another one may be meant."
-            warn(message)
+            warn(
+                f"{table.name}: the target {target!r} looks like an identifier ({why}); check that it is the column to "
+                "predict."
+            )
         if options.missing == "drop":
             table = _complete(table, target, options)
             y, classes = new_targets(table, target, task)
