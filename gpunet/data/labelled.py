@@ -99,7 +99,7 @@ class LabelledTable:
         return cls(table, target, y, classes, options)
 
     def dataset(self, train_rows: np.ndarray | None = None) -> Dataset:
-        """Encode all rows by the schema of the training rows (by default all rows); raise like `TableSchema.fit`."""
+        """Encode all rows by the schema of the training rows (by default all rows); errors as for `TableSchema.fit`."""
         schema = _schema(self.table, self.target, self.options, train_rows)
         name = Path(self.table.name).name.split(".")[0]
         return Dataset(schema.encode(self.table), self.y, self.classes, name, schema, found=self.table.found)

@@ -57,8 +57,6 @@ def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "",
     one currency.
 
     Args:
-        codes: the index of each row's text in `distinct`, -1 if it is missing.
-        form: the decimal mark and the unit, such as ".", ".%" or ",€"; "" infers them from the texts.
         likely: the decimal mark of texts that either mark can read, such as "1,234"; the point by default.
     """
     mark = form[:1] or likely or "."
