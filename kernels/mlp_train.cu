@@ -300,7 +300,7 @@ struct Training {
     template <int L>
     DEVICE void forward(int tile) const {
         constexpr int IN = WIDTHS[L - 1], OUT = WIDTHS[L], ACROSS = ceil_div(OUT, Small::BN);
-        using Product = TiledProduct<Small, false, false, false, VECTORS<OUT>, VECTORS<OUT>, false>;
+        using Product = TiledProduct<Small, false, false, VECTORS<IN>, VECTORS<OUT>, VECTORS<OUT>, false>;
         static_assert(Product::WORDS <= SHARED, "the tiles fit");
         const int parts = L == LAYERS - 1 ? splits : 1, part = tile % parts;
         const int row = tile / parts / ACROSS * Small::BM, column = tile / parts % ACROSS * Small::BN;
@@ -554,7 +554,7 @@ struct Training {
     template <int L>
     DEVICE void input_gradient(int tile) const {
         constexpr int IN = WIDTHS[L - 1], OUT = WIDTHS[L], ACROSS = ceil_div(IN, Small::BN);
-        using Product = TiledProduct<Small, false, true, false, false, VECTORS<IN>, false>;
+        using Product = TiledProduct<Small, false, true, VECTORS<OUT>, VECTORS<OUT>, VECTORS<IN>, false>;
         static_assert(Product::WORDS <= SHARED, "the tiles fit");
         const int row = tile / ACROSS * Small::BM, column = tile % ACROSS * Small::BN;
         const auto sum = Product::accumulate(shared, dz<L>(), weights<L>(), row, column, rows, IN, OUT, 0, OUT);
