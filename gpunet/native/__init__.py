@@ -3,15 +3,13 @@
 Without a compiler, or with `GPUNET_NATIVE=0`, NumPy computes everything; `gpunet info` shows which.
 """
 
-from gpunet.native.blas import Blas, find_blas
+from gpunet.native.blas import Blas, find_blas, tile_rows
 from gpunet.native.compiler import find_compiler, why_unavailable
-from gpunet.native.division import TILE
 from gpunet.native.kernel import Kernel, Node, address, library
 from gpunet.native.program import Program
 from gpunet.native.runtime import Binding
 
 __all__ = [
-    "TILE",
     "Binding",
     "Blas",
     "Kernel",
@@ -21,5 +19,6 @@ __all__ = [
     "find_blas",
     "find_compiler",
     "library",
+    "tile_rows",
     "why_unavailable",
 ]

@@ -10,7 +10,7 @@ from gpunet.errors import DataError, DTypeError, ShapeError
 
 
 def paired(target: ArrayLike, prediction: ArrayLike, name: str = "prediction") -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays of the same length; refuse empty ones."""
+    """Return both as arrays; reject empty ones and different lengths."""
     t, p = host_array(target, "target"), host_array(prediction, name)
     if t.ndim == 0 or p.ndim == 0 or len(t) != len(p):
         raise ShapeError(f"target has shape {t.shape} and {name} {p.shape}; give both one row per sample.")

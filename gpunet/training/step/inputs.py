@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
-from gpunet.device import Array, aligned, on_device, pointer, to_host
+from gpunet.device import Array, on_device, pointer, to_host
 from gpunet.errors import DTypeError
 from gpunet.losses import CrossEntropyLoss, Loss
+from gpunet.memory import aligned
 from gpunet.models import Model
 from gpunet.recording import recorded
 from gpunet.tape import Tape
