@@ -26,7 +26,7 @@ from gpunet.bench.nvrtc import Resources, compile_cubin
 from gpunet.cuda import read_source
 from gpunet.device import kernels_path
 from gpunet.errors import GpunetError, MissingPackageError
-from gpunet.ops._linear import LARGEST_SHARED
+from gpunet.ops.linear_gradients import LARGEST_SHARED
 from gpunet.ops.tiles import CANDIDATES, FLOAT32, TILES
 
 KERNELS = ("matmul_tiled", "linear_backward", "matmul_mma", "matmul_mma3", "bias_activation")

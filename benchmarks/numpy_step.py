@@ -1,7 +1,7 @@
 """A training step of an MLP, hand-written in plain NumPy: the baseline of gpunet's step.
 
-ReLU layers, mean softmax cross-entropy with integer labels, Adam; all in float32. The step is optimized for one network
-and one batch size as far as NumPy alone allows:
+ReLU layers, mean softmax cross-entropy with integer labels, Adam. The step is optimized for one network and one batch
+size as far as NumPy alone allows:
 
 - All arrays are preallocated and written with `out=`; transposed matrices are views; labels are not checked.
 - Sums along an axis are products with ones, which BLAS computes.
@@ -15,10 +15,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 BLOCK = 16384
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-f32 = np.float32
 
 
 class NumpyStep:
@@ -28,42 +28,43 @@ class NumpyStep:
         parameters: the initial weight (in, out) and bias (out,) of each layer; they are copied.
         batch: the batch size.
         lr: the learning rate.
+        dtype: float32, or float64 for a reference.
 
     Attributes:
         parameters: views of the parameters, which a step updates in place.
     """
 
-    def __init__(self, parameters: Sequence[np.ndarray], batch: int, lr: float = 1e-3):
-        flat, self.parameters = _flat(parameters)
-        flat_grad, gradients = _flat([np.zeros_like(a) for a in parameters])
+    def __init__(self, parameters: Sequence[np.ndarray], batch: int, lr: float = 1e-3, dtype: DTypeLike = np.float32):
+        flat, self.parameters = _flat(parameters, dtype)
+        flat_grad, gradients = _flat([np.zeros_like(a) for a in parameters], dtype)
         self.weights, self.biases = self.parameters[::2], self.parameters[1::2]
         self.dweights, self.dbiases = gradients[::2], gradients[1::2]
-        self.outputs = [np.empty((batch, len(bias)), f32) for bias in self.biases]
+        self.outputs = [np.empty((batch, len(bias)), dtype) for bias in self.biases]
         self.doutputs = [np.empty_like(a) for a in self.outputs]
         self.masks = [np.empty(a.shape, bool) for a in self.outputs[:-1]]
         self.zeros = [np.zeros_like(a) for a in self.outputs[:-1]]  # three times faster in `maximum` than a number
-        self.zero = np.array(0, f32)
+        self.zero = np.array(0, dtype)
 
         classes = len(self.biases[-1])
         self.flat_dlogits = self.doutputs[-1].reshape(-1)
         self.row_starts = np.arange(0, batch * classes, classes)
         self.at_label = np.empty_like(self.row_starts)
-        self.label_logit, self.row_max, self.row_sum, self.row_loss = np.empty((4, batch), f32)
-        self.class_ones, self.row_ones = np.ones(classes, f32), np.ones(batch, f32)
-        self.rows, self.share = np.array(batch, f32), np.array(1 / batch, f32)
-        self.shares = np.full(batch, 1 / batch, f32)
+        self.label_logit, self.row_max, self.row_sum, self.row_loss = np.empty((4, batch), dtype)
+        self.class_ones, self.row_ones = np.ones(classes, dtype), np.ones(batch, dtype)
+        self.rows, self.share = np.array(batch, dtype), np.array(1 / batch, dtype)
+        self.shares = np.full(batch, 1 / batch, dtype)
 
         buffers = flat, flat_grad, np.zeros_like(flat), np.zeros_like(flat)
         blocks = [[a[start : start + BLOCK] for a in buffers] for start in range(0, len(flat), BLOCK)]
-        scratch = np.empty(BLOCK, f32)
+        scratch = np.empty(BLOCK, dtype)
         self.blocks = [(*block, scratch[: len(block[0])]) for block in blocks]
-        self.beta1, self.beta2 = np.array(BETA1, f32), np.array(BETA2, f32)
-        self.rate, self.eps = np.array(0, f32), np.array(0, f32)
+        self.beta1, self.beta2 = np.array(BETA1, dtype), np.array(BETA2, dtype)
+        self.rate, self.eps = np.array(0, dtype), np.array(0, dtype)
         self.lr = lr
         self.t = 0
 
-    def __call__(self, X: np.ndarray, y: np.ndarray) -> np.float32:
-        """Train on float32 X (batch, in) and int64 y (batch,); return the loss."""
+    def __call__(self, X: np.ndarray, y: np.ndarray) -> np.floating:
+        """Train on X (batch, in), of `dtype`, and int64 y (batch,); return the loss."""
         self.forward(X)
         loss = self.cross_entropy(y)
         self.backward(X)
@@ -78,7 +79,7 @@ class NumpyStep:
                 np.maximum(out, self.zeros[i], out=out)
             x = out
 
-    def cross_entropy(self, y: np.ndarray) -> np.float32:
+    def cross_entropy(self, y: np.ndarray) -> np.floating:
         """Return the mean of log Σ exp(z - max z) - (z_label - max z); the gradient is (softmax - one-hot) / batch."""
         logits, dlogits, row_sum = self.outputs[-1], self.doutputs[-1], self.row_sum
         np.add(self.row_starts, y, out=self.at_label)
@@ -92,7 +93,7 @@ class NumpyStep:
         np.multiply(row_sum, self.rows, out=row_sum)
         np.divide(dlogits, row_sum[:, None], out=dlogits)
         self.flat_dlogits[self.at_label] -= self.share
-        loss: np.float32 = np.dot(self.row_loss, self.shares)
+        loss: np.floating = np.dot(self.row_loss, self.shares)
         return loss
 
     def backward(self, X: np.ndarray) -> None:
@@ -126,8 +127,8 @@ class NumpyStep:
             np.subtract(p, s, out=p)
 
 
-def _flat(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Copy the arrays into one float32 buffer; return it and the arrays' views of it."""
-    flat = np.concatenate([a.ravel() for a in arrays]).astype(f32)
+def _flat(arrays: Sequence[np.ndarray], dtype: DTypeLike) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Copy the arrays into one buffer; return it and the arrays' views of it."""
+    flat = np.concatenate([a.ravel() for a in arrays]).astype(dtype)
     ends = np.cumsum([a.size for a in arrays])
     return flat, [flat[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]

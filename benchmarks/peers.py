@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers [--nets 784-128-10/128 ...] [--frameworks gpunet torch ...] [--threads 2] [--out FILE]
 
-Each framework runs in a separate process. Its first steps are compared with the NumPy reference, then it is timed. With
+Each framework runs in a separate process. Its first steps are compared with NumPy's in float64, then it is timed. With
 one thread, all processes are pinned to one core, and their rounds are interleaved: A B C A B C. With more threads,
 processes are not pinned and run one after the other: A A A B B B. If a framework is not installed, differs, fails or
 hangs, its row in the table says so.

@@ -38,7 +38,10 @@ def gpu(results: Path) -> Iterator[str]:
             f"CuPy {machine['cupy']}, {machine['date'][:10]}, commit {str(machine['commit'])[:10]}; medians:"
         )
         yield ""
-        yield from _steps(report)
+        nets = {
+            row["net"]: row["rows"] for row in report["sections"].get("peers", {"rows": []})["rows"] if "net" in row
+        }
+        yield from _steps(nets, GPU_PEERS)
         yield ""
         yield from markdown_table(("kernel, float32", "gpunet", "compared with the library"), _kernels(report))
         yield f"\n{_outcome(report)}: [full report](benchmarks/results/{path.parent.name}/report.md).\n"
@@ -84,26 +87,48 @@ def _speedup(speedup: float) -> str:
     return f"{speedup:.3g}x faster" if speedup >= 1 else f"{1 / speedup:.3g}x slower"
 
 
-FRAMEWORKS = {
+GPU_PEERS = {
     "torch": "PyTorch",
     "torch-graphs": "PyTorch, CUDA graphs",
     "jax": "JAX, jit",
     "jax-scan": "JAX, scan",
     "gpunet-fit": "first `fit` of gpunet, with the data upload",
 }
-"""The frameworks of `benchmarks.peers` in the table of steps, by name."""
+CPU_PEERS = {
+    "numpy": "hand-written NumPy",
+    "torch": "PyTorch",
+    "torch-compiled": "torch.compile",
+    "jax": "JAX, jit",
+    "jax-scan": "JAX, scan",
+}
+"""The frameworks of `benchmarks.peers` in a table of steps, by name."""
 
 
-def _steps(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the table of training steps: a line for each network, a column for each framework."""
+def _steps(nets: Mapping[str, Sequence[Mapping[str, Any]]], frameworks: Mapping[str, str]) -> Iterator[str]:
+    """Yield a table of training steps: a line for each network, a column for each framework."""
     lines = []
-    for row in report["sections"].get("peers", {"rows": []})["rows"]:
-        peers = {peer["name"]: peer for peer in row.get("rows", ()) if "step" in peer}
-        if ours := peers.get("gpunet"):
-            others = [_speedup(1 / peers[name]["ratio"][1]) if name in peers else "-" for name in FRAMEWORKS]
-            lines.append([row["net"], f"{1e6 * ours['step'][1]:,.1f} µs", *others])
+    for net, rows in nets.items():
+        peers = {peer["name"]: peer for peer in rows if "step" in peer}
+        if ours := peers.get(BASE):
+            others = [_speedup(1 / peers[name]["ratio"][1]) if name in peers else "-" for name in frameworks]
+            seconds = ours["step"][1]
+            time = f"{1e6 * seconds:.1f} µs" if seconds < 1e-3 else f"{1e3 * seconds:.1f} ms"
+            lines.append([net, time, *others])
     if lines:
-        yield from markdown_table(("training step (layers/batch)", "gpunet", *FRAMEWORKS.values()), lines)
+        yield from markdown_table(("training step (layers/batch)", "gpunet", *frameworks.values()), lines)
+
+
+def core(results: Path) -> Iterator[str]:
+    """Yield the steps of gpunet and other frameworks on one core of each CPU."""
+    for path in sorted(results.glob("cpu-*/peers.json")):
+        report = read(path, PEERS_SCHEMA)
+        machine = report["environment"]
+        yield (
+            f"`python -m benchmarks.peers` on one core of {machine['cpu']}, {machine['time'][:10]}, "
+            f"commit {str(machine['commit'])[:10]}; medians:"
+        )
+        yield ""
+        yield from _steps(report["nets"], CPU_PEERS)
 
 
 def cpu(results: Path) -> Iterator[str]:
@@ -212,6 +237,7 @@ def _square(report: Mapping[str, Any], kernel: str) -> str:
 
 TABLES: dict[str, tuple[Path, Callable[[Path], Iterator[str]]]] = {
     "gpu": (CHECKOUT / "README.md", gpu),
+    "core": (CHECKOUT / "README.md", core),
     "cpu": (CHECKOUT / "benchmarks" / "README.md", cpu),
     "matmul": (CHECKOUT / "kernels" / "README.md", matmul),
 }

@@ -1,6 +1,11 @@
 """gpunet: small neural networks on NumPy or CUDA, with hand-written kernels next to BLAS and cuBLAS.
 
 Usage: `import gpunet as gn`.
+
+Every error derives from `gn.errors.GpunetError`. An invalid argument, such as a number out of range or an unknown name,
+raises `ArgumentError`; shapes that don't fit raise `ShapeError`; unsupported or different dtypes raise `DTypeError`;
+arrays on different devices raise `DeviceMismatchError`. Docstrings list only other errors and unexpected causes of
+these.
 """
 
 from gpunet import startup  # noqa: F401 - first: it handles Ctrl-C while the rest is imported
@@ -10,14 +15,8 @@ from gpunet import startup  # noqa: F401 - first: it handles Ctrl-C while the re
 from typing import TYPE_CHECKING
 
 from gpunet import data, errors, initializers, layers, losses, ops, optimizers, schedules
-from gpunet.device import (
-    Device,
-    array_module,
-    current_device,
-    get_device,
-    to_host,
-    use_device,
-)
+from gpunet.default_device import current_device, use_device
+from gpunet.device import Device, array_module, get_device, to_host
 from gpunet.layers import (
     GEGLU,
     GLU,

@@ -13,14 +13,11 @@ from gpunet.errors import ArgumentError
 def real(
     name: str, value: Any, low: float, high: float = math.inf, *, closed: Literal["neither", "left", "both"] = "neither"
 ) -> float:
-    """Return `value` as a float if it lies between `low` and `high`.
+    """Return `value` as a float if it lies between `low` and `high`; else raise `ArgumentError`.
 
     Args:
-        name: the argument's name in an error message, such as "Dropout: p".
+        name: the argument's name in the error message, such as "Dropout: p".
         closed: which bounds belong to the range.
-
-    Raises:
-        ArgumentError: `value` is not a number, is NaN, or is out of range.
     """
     try:
         number = float(value) if isinstance(value, Real) else math.nan
@@ -35,18 +32,14 @@ def real(
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number >= `least`.
-
-    Raises:
-        ArgumentError: it is not.
-    """
+    """Return `value` as an int if it is a whole number >= `least`; else raise `ArgumentError`."""
     if isinstance(value, Integral) and int(value) >= least:
         return int(value)
     raise ArgumentError(f"{name} must be a whole number of at least {least}, got {shown(value)}.")
 
 
 def shown(value: Any) -> str:
-    """Return the `repr` of a value for an error message: on one line, truncated to 100 characters."""
+    """Return the `repr` of a value on one line of at most 100 characters, for an error message."""
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # an int with more digits than Python converts to text
@@ -63,7 +56,7 @@ def listed(choices: Iterable[object]) -> str:
 def shortened(text: str, length: int) -> str:
     """Return text on one line: its first `length` characters, or its last ones if `length` is negative.
 
-    "…" marks the omitted part; control characters are made `printable`.
+    "…" marks an omission; control characters are escaped.
     """
     line = printable(" ".join(text.split()))
     if len(line) <= abs(length):
@@ -72,5 +65,5 @@ def shortened(text: str, length: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with its control characters escaped as in a Python string, such as \\x1b; safe for a terminal."""
+    """Return text with its control characters escaped, such as \\x1b, for a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

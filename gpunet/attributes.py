@@ -13,9 +13,9 @@ from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
 
 
 class Strict:
-    """Base of the classes that users configure: code outside gpunet may set only attributes that already exist.
+    """Base of the classes that users configure: code outside gpunet can set only existing attributes.
 
-    A class that users derive from one of them may have any attributes.
+    User-defined subclasses may have any attributes.
     """
 
     __slots__ = ()

@@ -1,13 +1,12 @@
 """The cache of compiled libraries, shared by the simulated GPU and the native kernels.
 
-A library is stored in the folder `builds` of gpunet's cache. Its file name contains a hash of its sources, flags and
-compiler, so nothing is compiled twice and no process waits for another. Whoever can write a library can run code, so:
+It is the folder `builds` of gpunet's cache. A file name contains a hash of the library's sources, flags and compiler.
+Whoever can write a library can run code, so:
 
-- The folder must belong to this user, and nobody else may write to it. Otherwise, or if the cache is read-only,
-  libraries go to a temporary folder of this process, which is removed at exit.
+- Only this user may write to the folder. Otherwise, or if it is read-only, libraries go to a temporary folder of this
+  process.
 - A library is loaded only if an empty file next to it has the library's SHA-256 in its name. That file is written
-  first; then the library is renamed to its final name. A truncated or altered library is therefore compiled again,
-  and two processes that compile the same library concurrently both get a complete one.
+  first, then the library is renamed to its final name, so concurrent processes need no lock.
 """
 
 from __future__ import annotations
@@ -48,13 +47,13 @@ def cached(stem: str, parts: Iterable[str], build: Callable[[Path], None]) -> Pa
     """Return the path of a library, from the cache or built with `build`.
 
     Args:
-        stem: prefix of the library's file name.
-        parts: the texts that the library depends on: source, headers, flags, the compiler's path and version. The
-            processor's features are always part of the key, so different machines can share a cache.
-        build: writes the library to the given path, in an empty temporary folder. The file name is final.
+        stem: prefix of the file name.
+        parts: the texts that the library depends on: source, headers, flags, the compiler's path and version; the
+            processor's features are added.
+        build: writes the library to the given path; the file name is final.
 
     Raises:
-        CompileError: from `build`, or if it wrote no library.
+        CompileError: from `build`, or it wrote no library.
         DeviceError: there is no writable temporary folder.
     """
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '-', stem)[:100]}-{_key([*_machine(), *parts])}.so"
@@ -82,7 +81,7 @@ def cached(stem: str, parts: Iterable[str], build: Callable[[Path], None]) -> Pa
 def together(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
     """Call functions that wait for compilers, one thread per processor; return their results in order.
 
-    If one raises, the calls that have not started are cancelled and its error is raised.
+    An error cancels the calls that have not started.
     """
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     with ThreadPoolExecutor(processors) as pool:
@@ -97,7 +96,7 @@ def run_compiler(command: Sequence[str], failure: str, stdin: str = "") -> str:
     """Run a compiler with the input text `stdin` and return its output.
 
     Raises:
-        CompileError: the compiler fails or cannot be started; the message is `failure` and the compiler's log.
+        CompileError: it fails or cannot start; the message is `failure` and the compiler's log.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     try:

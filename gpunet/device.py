@@ -1,21 +1,19 @@
 """The array-module shim: devices, transfers between them, and the array module of an operation.
 
-A `Device` pairs a name ("cpu", "cuda:0", "sim") with the array module that computes there (numpy, cupy,
-gpunet.simulator). `use_device` selects the device of *new* arrays and parameters; an operation takes its module from
-its arguments (`array_module`). CuPy and the simulator are imported when their device is first used.
+A `Device` pairs a name ("cpu", "cuda:0", "sim") with the array module that computes there. An operation takes its
+module from its arguments (`array_module`); `default_device.py` selects the device of new arrays and parameters. CuPy
+and the simulator are imported when their device is first used.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import os
 import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar, Token
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +21,7 @@ from numpy.typing import DTypeLike
 
 from gpunet.attributes import Strict
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
-from gpunet.faults import raise_fault
+from gpunet.faults import Active
 from gpunet.probe import usable_cupy
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -43,8 +41,7 @@ class Device(Strict):
         name: "cpu", "cuda:N" for the N-th GPU, or "sim" for the simulated one.
         xp: the array module: `numpy`, `cupy` or `gpunet.simulator`.
         host_reads: number of `to_host` calls; a training epoch makes one, at its end.
-        launched: kernels launched since the last synchronization, to name the suspects of a fault: the kernel's name
-            and file, and the number of its last launch. Each launch sets `launched[name] = next(launch_numbers)`.
+        launched: the number of the last launch of each kernel launched since the last synchronization.
 
     Example:
         >>> device = gn.get_device("cpu")
@@ -68,12 +65,14 @@ class Device(Strict):
     def activate(self) -> AbstractContextManager[Any]:
         """Return a context manager that makes this GPU the current one; on the CPU it does nothing.
 
-        A kernel fault that any call in the block reports becomes a `KernelError` (see `synchronize`).
+        It turns a kernel fault into a `KernelError` (see `synchronize`).
         """
-        return _NOTHING if self.xp is np else _Active(self)
+        if self.xp is np:
+            return _NOTHING
+        return Active(self.xp.cuda.Device(self.index), self.name, self.launched)
 
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
-        """Return an array on any device, or an array-like, as an array on this device; without a copy if it is one."""
+        """Return an array or array-like as an array on this device, without a copy if it is one already."""
         if type(x) is self.xp.ndarray and (dtype is None or x.dtype == dtype) and device_of(x) is self:
             return x
         if self.xp is np:
@@ -87,11 +86,7 @@ class Device(Strict):
             target[...] = self.asarray(value, target.dtype)
 
     def to_host(self, a: Array) -> np.ndarray:
-        """Return `a` as a NumPy array and count the read; synchronizes with a GPU.
-
-        Raises:
-            KernelError: as for `synchronize`.
-        """
+        """Return `a` as a NumPy array and count the read; waits and raises like `synchronize`."""
         self.host_reads += 1
         if self.xp is np:
             return np.asarray(a)
@@ -113,7 +108,7 @@ class Device(Strict):
 
         Raises:
             KernelError: a kernel launched since the last synchronization failed, for example by an illegal memory
-                access; the message names the possible kernels. On CUDA the process must be restarted.
+                access. On CUDA the process must be restarted.
         """
         if self.xp is np:
             return
@@ -129,27 +124,6 @@ class Device(Strict):
 
 
 _NOTHING = nullcontext()
-
-CACHE_LINE = 64
-"""Bytes. CuPy aligns arrays to more than this, NumPy only to 16 bytes."""
-
-
-class _Active:
-    """The context manager of `Device.activate`: a class, because a generator has more overhead per step."""
-
-    def __init__(self, device: Device):
-        self.device = device
-        self.place = device.xp.cuda.Device(device.index)
-
-    def __enter__(self) -> None:
-        self.place.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.place.__exit__(kind, error, trace)
-        if isinstance(error, RuntimeError):
-            raise_fault(error, self.device.name, self.device.launched)
 
 
 CPU = Device("cpu", np)
@@ -208,56 +182,6 @@ def auto_reason() -> str:
     return _auto()[1]
 
 
-_block_device: ContextVar[Device] = ContextVar("gpunet_device")
-_defaults: list[use_device] = []  # calls outside a `with`, oldest first; the last one is the process's default
-
-
-class use_device:
-    """Select the device of new arrays and parameters; `spec` and errors as for `get_device`.
-
-    `gn.use_device("cuda")` sets the default of the process; `with gn.use_device("cuda"):` sets it inside the block, for
-    this thread or task only. If unset, the default is the environment variable `GPUNET_DEVICE`, else "auto".
-
-    Example:
-        >>> with gn.use_device("cpu"):
-        ...     model = gn.MLP([4, 8, 3])
-        >>> model.device.name
-        'cpu'
-    """
-
-    def __init__(self, spec: str | Device):
-        self.device = get_device(spec)
-        self._tokens: list[Token[Device]] = []
-        _defaults.append(self)
-
-    def __enter__(self) -> Device:
-        if self in _defaults:  # used as a `with` block, not as a plain call
-            _defaults.remove(self)
-        self._tokens.append(_block_device.set(self.device))
-        return self.device
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _block_device.reset(self._tokens.pop())
-
-
-def current_device() -> Device:
-    """Return the device of new arrays and parameters.
-
-    Example:
-        >>> with gn.use_device("cpu"):
-        ...     gn.current_device().name
-        'cpu'
-    """
-    device = _block_device.get(None)
-    if device is not None:
-        return device
-    if _defaults:
-        return _defaults[-1].device
-    return get_device(os.environ.get("GPUNET_DEVICE", "auto"))
-
-
 def _made_by(library: str, a: Any) -> bool:
     """Return whether `a` is an array of `library`, without importing it."""
     module = sys.modules.get(library)
@@ -281,12 +205,7 @@ def array_module(*arrays: Array | None, **named: Array | None) -> ModuleType:
     """Return the array module (numpy, cupy or gpunet.simulator) of arrays on one device; `None`s are ignored.
 
     Args:
-        *arrays: arrays, or None.
-        **named: the same, with the names to use in an error message.
-
-    Raises:
-        DeviceMismatchError: the arrays are on different devices; the message says how to move them.
-        DTypeError: an argument is not an array.
+        **named: more arrays, with the names to use in an error message.
 
     Example:
         >>> gn.array_module(np.zeros(2)).__name__
@@ -307,21 +226,6 @@ def array_module(*arrays: Array | None, **named: Array | None) -> ModuleType:
             f"a model with model.to({first!r})."
         )
     return next(iter(devices.values())).xp
-
-
-def aligned(shape: int | tuple[int, ...], dtype: DTypeLike, xp: ModuleType, *, zero: bool = False) -> Array:
-    """Return an array of `xp`, uninitialised or zero, that starts at a cache line: for long-lived buffers.
-
-    In an unaligned buffer every other vector load of the CPU crosses a cache line: Adam took 172 µs instead of 154 µs
-    for 100,000 parameters.
-    """
-    make = xp.zeros if zero else xp.empty
-    if xp is not np:
-        return make(shape, dtype)
-    nbytes = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    room = make(nbytes + CACHE_LINE, np.uint8)  # np.zeros touches no memory: the system supplies zeroed pages
-    start = -room.ctypes.data % CACHE_LINE
-    return room[start : start + nbytes].view(dtype).reshape(shape)
 
 
 def on_device(a: Any) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class GpunetError(Exception):
-    """Base class: `except gn.errors.GpunetError` catches every error that gpunet raises deliberately."""
+    """Base class of every error that gpunet raises deliberately."""
 
 
 class ArgumentError(GpunetError, ValueError):
@@ -19,43 +19,43 @@ class ArgumentError(GpunetError, ValueError):
 
 
 class ShapeError(GpunetError, ValueError):
-    """Incompatible shapes; the message names both and the axes that disagree."""
+    """Incompatible shapes; the message names both."""
 
 
 class DTypeError(GpunetError, TypeError):
-    """An array of a dtype that the operation does not support, such as complex numbers or Python objects."""
+    """An array has an unsupported dtype, such as complex numbers or Python objects."""
 
 
 class DataError(GpunetError, ValueError):
-    """Features, labels or a data file that cannot be used: NaN, a missing column, labels out of range."""
+    """Features, labels or a data file cannot be used: NaN, a missing column, labels out of range."""
 
 
 class DeviceError(GpunetError, RuntimeError):
-    """A device is missing or unusable; the message names the missing part and how to install it."""
+    """A device is missing or unusable."""
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
-    """A device has not enough memory; the message says how much was needed and how much is free."""
+    """A device has not enough memory."""
 
 
 class DeviceMismatchError(DeviceError):
-    """One operation got arrays on different devices; the message says which argument is where."""
+    """An operation got arrays on different devices."""
 
 
 class CompileError(GpunetError, RuntimeError):
-    """A CUDA or C++ source does not compile; the message holds the compiler's log with file and line."""
+    """A CUDA or C++ source does not compile; the message holds the compiler's log."""
 
 
 class KernelError(GpunetError, RuntimeError):
-    """A kernel failed; the message names the kernel, file and line, block, thread and the fault."""
+    """A kernel failed; the message names it and the fault."""
 
 
 class UnknownAttributeError(GpunetError, AttributeError):
-    """A missing attribute was read or set; the message names the alternative."""
+    """A missing attribute was read or set."""
 
 
 class UnknownArgumentError(GpunetError, TypeError):
-    """A call has an unknown argument or lacks a required one; the message says what to write."""
+    """A call has an unknown argument or lacks a required one."""
 
 
 class StateError(GpunetError, RuntimeError):
@@ -63,11 +63,11 @@ class StateError(GpunetError, RuntimeError):
 
 
 class GradientError(GpunetError, AssertionError):
-    """A gradient is wrong; the message says where, and gives the expected and the actual value."""
+    """A gradient is wrong; the message gives the expected and the actual value."""
 
 
 class RankError(GpunetError, RuntimeError):
-    """Ranks of a distributed training disagree, or one failed; the message says which."""
+    """Ranks of a distributed training disagree, or one failed."""
 
 
 class ModelFileError(GpunetError, ValueError):
@@ -75,7 +75,7 @@ class ModelFileError(GpunetError, ValueError):
 
 
 class MissingPackageError(GpunetError, ImportError):
-    """An optional package is not installed; the message says how to install it."""
+    """An optional package is not installed."""
 
 
 class GpunetWarning(UserWarning):

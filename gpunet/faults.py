@@ -1,8 +1,7 @@
 """Report a kernel fault on CUDA with the possible kernels and what to do.
 
-Launches are asynchronous, so CuPy reports a fault, such as an illegal memory access, in a later call that synchronizes,
-copies or launches. After that every call fails until the process ends. (On the simulated GPU the launch itself raises,
-and the process can continue.)
+Launches are asynchronous, so CuPy reports a fault in a later call that synchronizes, copies or launches. After that
+every call fails until the process ends. (On the simulated GPU the launch itself raises, and the process can continue.)
 """
 
 from __future__ import annotations
@@ -10,6 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
 
 from gpunet.errors import KernelError
 
@@ -26,9 +28,8 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
     """Raise `KernelError` if CuPy's `error` reports a kernel fault; otherwise return.
 
     Args:
-        error: the exception from CuPy.
         device: the name of the GPU.
-        launched: kernels launched since the last synchronization, with the number of the last launch of each.
+        launched: as `Device.launched`.
         launching: the kernel whose launch raised the error; it is the culprit only with CUDA_LAUNCH_BLOCKING=1.
     """
     if getattr(error, "status", None) not in STATUSES:
@@ -49,3 +50,23 @@ def raise_fault(error: Exception, device: str, launched: Mapping[str, int], laun
         "GPU, with GPUNET_SIM_CHECK=1 and the device 'sim' (--device sim) or with `gpunet check`, or run it under "
         "compute-sanitizer; CUDA_LAUNCH_BLOCKING=1 shows which launch failed."
     ) from error
+
+
+class Active:
+    """The context manager of `Device.activate`; a class, because a generator has more overhead per step.
+
+    `place` is CuPy's context manager of the GPU; other arguments as for `raise_fault`.
+    """
+
+    def __init__(self, place: AbstractContextManager[Any], device: str, launched: Mapping[str, int]):
+        self.place, self.device, self.launched = place, device, launched
+
+    def __enter__(self) -> None:
+        self.place.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.place.__exit__(kind, error, trace)
+        if isinstance(error, RuntimeError):
+            raise_fault(error, self.device, self.launched)

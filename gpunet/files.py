@@ -1,7 +1,7 @@
-"""Files of named arrays: safetensors with a JSON description and a checksum.
+"""Files of named arrays: safetensors with a JSON description and a checksum of both.
 
-A file is written to a temporary file in the same folder and then renamed, so a crash, a kill or a full disk leaves the
-old file intact. The checksum covers the arrays and the description; safetensors itself has none.
+A file is written to a temporary file in the same folder and then renamed, so a crash, a kill or a full disk (an
+`OSError`) leaves the old file intact.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ YOUNG = 5.0
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write host arrays and a JSON description to the safetensors file `path`; the same input gives the same bytes.
+    """Write host arrays and a JSON description to a safetensors file; equal input gives equal bytes.
 
     Raises:
-        ArgumentError: the description contains a value that JSON cannot represent.
-        OSError: the file cannot be written; an existing file stays intact.
+        ArgumentError: JSON cannot represent a value of the description.
     """
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     text = encoded(description)
@@ -45,11 +44,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], description
 
 
 def encoded(description: Mapping[str, Any]) -> str:
-    """Return the description of a file as JSON.
-
-    Raises:
-        ArgumentError: it contains a value that JSON cannot represent.
-    """
+    """Return the description of a file as JSON; raise `ArgumentError` for a value that JSON cannot represent."""
     return json.dumps({"version": VERSION, **description}, default=_plain)
 
 
@@ -95,11 +90,7 @@ def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dic
 
 
 def check_regular(path: str | Path) -> None:
-    """Refuse a path that exists and is not a regular file: a folder, a pipe, a device.
-
-    Raises:
-        OSError: it is one of these.
-    """
+    """Raise `OSError` for a path that exists and is not a regular file: a folder, a pipe, a device."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
@@ -111,11 +102,7 @@ def cache_folder() -> Path:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file atomically; follow a symbolic link, and write directly into a pipe or a device.
-
-    Raises:
-        OSError: the file cannot be written; an existing file stays intact.
-    """
+    """Write a file atomically; follow a symbolic link, and write directly into a pipe or a device."""
     if os.path.exists(path) and not os.path.isfile(path):
         Path(path).write_bytes(data)
         return

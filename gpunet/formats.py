@@ -1,7 +1,7 @@
-"""Validate JSON from files against type hints.
+"""Validate JSON from files, which are untrusted input, against type hints.
 
-A format is a type hint: `dict[str, float | None]`, a dataclass, a TypedDict, a Literal, or lists and tuples of these.
-Files are untrusted input, so a value that does not match raises a `ValueError` that names its place in the file.
+A format is a type hint: `dict[str, float | None]`, a dataclass, a TypedDict, a Literal, or lists and tuples of these. A
+value that does not match raises a `ValueError` that names its place in the file.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ MOST_DIGITS = 300
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse a JSON text.
-
-    Raises:
-        ValueError: it is not JSON in UTF-8, or it is nested too deeply.
-    """
+    """Parse a JSON text; raise `ValueError` if it is not JSON in UTF-8, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -33,13 +29,13 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_as(hint: type[T], value: Any, where: str = "") -> T:
-    """Check a JSON value against a type hint and return it; builds the dataclasses and tuples in it.
+    """Check a JSON value against a type hint and return it, with its dataclasses and tuples built.
 
     Args:
         where: the value's name in an error message, such as "rows[3]".
 
     Raises:
-        ValueError: a key is missing or unknown, or a value has another type; the message says where.
+        ValueError: a key is missing or unknown, or a value has another type.
     """
     read: T = _read(hint, value, where)
     return read

@@ -82,17 +82,13 @@ ARGUMENTS = {
 
 
 def equivalent_of(cls: type, name: str) -> str | None:
-    """Return the gpunet equivalent of an attribute that `cls` does not have; None if the name is not in the tables."""
+    """Return the gpunet equivalent of an attribute that `cls` does not have; None if it is not in the tables."""
     own = (OF_CLASSES[base.__name__] for base in cls.__mro__ if base.__name__ in OF_CLASSES)
     return next((answers[name] for answers in own if name in answers), HABITS.get(name))
 
 
 def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
-    """Check arguments against the signature of `call`.
-
-    Raises:
-        UnknownArgumentError: the arguments do not match; the message explains the gpunet equivalent.
-    """
+    """Raise `UnknownArgumentError`, with the gpunet equivalent, for arguments that `call` does not take."""
     try:
         inspect.signature(call).bind(*args, **given)
     except TypeError as error:
@@ -102,7 +98,7 @@ def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], 
 
 
 def explains_unknown_arguments(call: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a public method: explain the gpunet equivalent if an argument's name belongs to another framework."""
+    """Decorate a public method: explain the gpunet equivalent of an argument of another framework."""
 
     @functools.wraps(call)
     def answering(*args: P.args, **given: P.kwargs) -> T:

@@ -1,7 +1,7 @@
 """Initial weights of shape (fan_in, fan_out), drawn on the host in float64; the caller casts them.
 
-An initializer is a function of a shape and a `numpy.random.Generator`. The "normal" ones draw from the normal
-distribution, not from a truncated one, as in PyTorch.
+An initializer is a function of a shape and a `numpy.random.Generator`. As in PyTorch, the "normal" ones do not
+truncate.
 """
 
 from __future__ import annotations
@@ -70,14 +70,10 @@ def lecun_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray
 
 
 def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw a random matrix with orthonormal columns, or orthonormal rows if there are fewer rows (Saxe et al. 2014).
-
-    It is Q from the QR decomposition of a normal matrix. Each column is multiplied by the sign of R's diagonal element;
-    otherwise Q would not be uniformly distributed (Mezzadri 2007).
-    """
+    """Draw a random matrix with orthonormal columns, or orthonormal rows if there are fewer rows (Saxe et al. 2014)."""
     fan_in, fan_out = _fans(shape)
     q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
-    q *= np.copysign(1.0, np.diagonal(r))
+    q *= np.copysign(1.0, np.diagonal(r))  # else Q would not be uniformly distributed (Mezzadri 2007)
     return q if fan_in >= fan_out else q.T
 
 
@@ -126,7 +122,7 @@ def initialized_with_zeros(elements: int = MOST_ELEMENTS) -> Iterator[None]:
     """Initialise new layers with zeros inside the block, because their weights will be read from a file.
 
     Args:
-        elements: number of elements in the file. Parameters with more raise `ArgumentError` before they are allocated.
+        elements: number of elements in the file; more raise `ArgumentError` before they are allocated.
     """
     token = _zeros_budget.set(_Budget(elements))
     try:
@@ -136,11 +132,7 @@ def initialized_with_zeros(elements: int = MOST_ELEMENTS) -> Iterator[None]:
 
 
 def filled(shape: tuple[int, ...], value: float) -> np.ndarray:
-    """Return a constant float64 parameter.
-
-    Raises:
-        OutOfMemoryError: it does not fit in memory.
-    """
+    """Return a constant float64 parameter; raise `OutOfMemoryError` if it does not fit in memory."""
     if budget := _zeros_budget.get():
         budget.claim(shape)
     return _allocated(shape, lambda: np.full(shape, value, np.float64))
@@ -161,11 +153,7 @@ def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.nda
 
 
 def initializer(init: str | Initializer) -> Initializer:
-    """Return the initializer of that name, or the given function, with a check for memory.
-
-    Raises:
-        ArgumentError: `init` is neither a known name nor a function.
-    """
+    """Return the initializer of that name, or the given function, with a check for memory."""
     if _zeros_budget.get():
         return lambda shape, rng: filled(shape, 0)
     function = init if callable(init) else _INITIALIZERS.get(init)

@@ -1,4 +1,4 @@
-"""Advisory file locks between processes on one machine; the system releases them when a process ends or is killed."""
+"""Advisory file locks between processes on one machine; the system releases them when a process ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ else:
 
 
 def try_lock(file: int) -> bool:
-    """Lock an open file, or on POSIX a folder, until it is closed; return False if another process holds the lock."""
+    """Lock an open file, or on POSIX a folder, until it is closed; return False if another process has locked it."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -30,12 +30,12 @@ def try_lock(file: int) -> bool:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Lock a folder inside the block, so that no other process can claim it; create it if it is missing.
+    """Lock a folder inside the block against other processes; create it if it is missing.
 
     A folder that this call created is removed at the end if it is empty.
 
     Raises:
-        StateError: another process has claimed the folder.
+        StateError: another process has locked the folder.
         OSError: the folder cannot be created.
     """
     made = not folder.exists()

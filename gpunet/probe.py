@@ -18,7 +18,7 @@ def usable_cupy(index: int, source: str) -> ModuleType:
         source: CUDA source of the kernel `probe`, which numbers the elements of an int32 array.
 
     Raises:
-        DeviceError: CuPy, a driver, the GPU, or what compiles kernels is missing; the message says which.
+        DeviceError: CuPy, a driver, the GPU, or what compiles kernels is missing.
     """
     try:
         import cupy

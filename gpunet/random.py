@@ -1,8 +1,7 @@
 """Counter-based random numbers: each number depends only on its key and position, not on earlier draws.
 
-The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), as implemented by
-NumPy's `Generator(Philox(key=..., counter=...))`. A dropout mask is therefore the same on the CPU and on a GPU, for any
-number of ranks, and after a training is resumed.
+The generator is Philox4x64-10 (Salmon et al. 2011), as in NumPy. A dropout mask is therefore the same on every device,
+for any number of ranks, and after a resume.
 """
 
 from __future__ import annotations
@@ -56,23 +55,15 @@ def uniform(out: np.ndarray, *, seed: int, step: int, draw: int, first_row: int 
     """Fill `out` with uniform float32 numbers in [0, 1); each depends only on the arguments and its position.
 
     Element `(row, col)` of rows of `width` elements has the position `e = (first_row + row) * width + col`, so a batch
-    can be split by rows. A kernel computes the same number in these steps:
-
-    - generate the Philox block for key `(seed, 0)` and counter `(e // 8 + 1, step, draw, 0)`, least significant word
-      first. (The 1 is there because NumPy increments the counter before it generates a block.)
-    - take the block's 64-bit word `e // 2 % 4`, and of it the low 32 bits if `e` is even, the high 32 bits if odd;
-    - those 32 bits `u` give `(u >> 8) * 2**-24`, exact in float32.
+    can be split by rows. The Philox block of key `(seed, 0)` and counter `(e // 8 + 1, step, draw, 0)` consists of
+    eight 32-bit numbers, the low half of each word first. Number `e % 8` of them, `u`, gives `(u >> 8) * 2**-24`.
 
     Args:
-        out: C-contiguous, writable float32 host array (rows, ...); a 1-D array has one element per row.
-        seed: seed of the training; like `step`, `draw` and `first_row` an integer from 0 to 2**64 - 1.
+        out: C-contiguous, writable float32 host array (rows, ...), in native byte order.
+        seed: seed of the training; like the other numbers an integer from 0 to 2**64 - 1.
         step: number of the training step.
         draw: number of the draw within the step; each dropout layer makes one.
         first_row: global index of the first row of `out`.
-
-    Raises:
-        ArgumentError: an integer is out of range, or `out` is not C-contiguous and writable.
-        DTypeError: `out` is not float32 in native byte order.
     """
     if out.dtype != np.float32:
         raise DTypeError(f"out has dtype {out.dtype}; give a float32 array in native byte order.")
@@ -87,13 +78,9 @@ def uniform(out: np.ndarray, *, seed: int, step: int, draw: int, first_row: int 
 
 
 def permutation(n: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of the n samples in an epoch: int64 (n,), a function of `n`, `seed` and `epoch`.
+    """Return the order of the n samples in an epoch, int64 (n,); arguments are integers from 0 to 2**64 - 1.
 
-    It is `Generator.permutation` on Philox with key `(seed, 1)` and counter `(0, epoch, 0, 0)`; `uniform` never uses
-    this stream.
-
-    Raises:
-        ArgumentError: `n`, `seed` or `epoch` is not an integer from 0 to 2**64 - 1.
+    It is `Generator.permutation` on Philox with key `(seed, 1)` and counter `(0, epoch, 0, 0)`.
     """
     generator = _seek(_PERMUTATION, _word("seed", seed), block=0, step=_word("epoch", epoch), draw=0)
     return generator.permutation(_word("n", n))

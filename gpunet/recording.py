@@ -1,20 +1,15 @@
 """Record the NumPy calls of a training step, and replay them without the Python code that made them.
 
-For a small net a step is about forty NumPy calls of half a microsecond each, and the Python between them takes longer
-than the calls. So a step over fixed buffers is recorded once: its arrays are `RecordedArray`s, which append each call
-on them to a list, with the plain arrays as arguments. A replay is a loop over that list.
+A small net's step is about forty NumPy calls of half a microsecond each, and the Python between them takes longer. So a
+step is recorded once, over fixed buffers: its arrays are `RecordedArray`s, which append each call on them to a list.
 
     with recording() as calls:
         ordinary_array_code(RecordedArray.of(x), ...)
     for call in calls:
         call()
 
-A step is recorded over zeroed buffers, before its first batch; results computed during the recording are discarded.
-Array code that branches on array values (`if a.max() > 1`, `float(a)`) cannot be recorded and raises
-`NotRecordableError`. Other calls, such as drawing random numbers, are recorded with `do`.
-
-With `recording(native=True)` an operation that has a C++ kernel records a native node (`gpunet.native`) instead of its
-NumPy calls.
+Array code that branches on array values (`float(a)`, `if a.max() > 1`) raises `NotRecordableError`. Other calls, such
+as drawing random numbers, are recorded with `do`.
 """
 
 from __future__ import annotations
@@ -48,7 +43,7 @@ ADVICE = "use np.where, or set recordable = False on the layer"
 
 
 class NotRecordableError(StateError):
-    """The step cannot be recorded, for example because it reads array values; `executor="auto"` then runs eagerly."""
+    """The step cannot be recorded, for example because it reads array values."""
 
 
 class _Thread(threading.local):
@@ -64,7 +59,7 @@ _rebinding = threading.RLock()
 def rebinding() -> AbstractContextManager[Any]:
     """Return the lock to hold while a model's arrays are replaced by recording views.
 
-    If a second thread restored the plain arrays meanwhile, the recording would treat their values as constants.
+    Without it, a second thread could restore the plain arrays, whose values would be recorded as constants.
     """
     return _rebinding
 
@@ -84,7 +79,7 @@ def recording(native: bool = False) -> Iterator[list[Any]]:
     """Record this thread's calls on `RecordedArray`s inside the block; yields the list of calls.
 
     Args:
-        native: record a native node for an operation that has a C++ kernel.
+        native: record a native node (`gpunet.native`), not NumPy calls, for an operation that has a C++ kernel.
     """
     calls: list[Any] = []
     _thread.calls, _thread.native = calls, native
@@ -119,10 +114,7 @@ def is_recording() -> bool:
 
 
 def records_native(*arrays: Any) -> bool:
-    """Return whether native nodes are being recorded and all arrays are C-contiguous and aligned, as kernels need.
-
-    `None`s are ignored.
-    """
+    """Return whether native nodes are being recorded and all arrays (`None`s aside) are C-contiguous and aligned."""
     return _thread.native and all(a is None or (a.flags.c_contiguous and a.flags.aligned) for a in arrays)
 
 

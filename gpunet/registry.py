@@ -1,7 +1,6 @@
 """The classes that a file may name: gpunet's layers, losses, optimizers and schedules, and registered user classes.
 
-A file contains no code. It describes a layer by its class name and constructor arguments; the program that reads the
-file must know a class of that name.
+A file contains no code. It describes an object by its class name and constructor arguments.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ def register(cls: C) -> C:
     """Register your layer, loss, optimizer or schedule, so that it can be saved to a file; a class decorator.
 
     The class's `config` returns the constructor's arguments as JSON values; by default the attributes of the same
-    names. Before you load such a file, import the module that registers the class.
+    names. Import the module that registers a class before you load such a file.
 
     Raises:
-        ArgumentError: not a class with a `config` method, or the name belongs to another class.
+        ArgumentError: another class is registered by this name.
 
     Example:
         >>> @gn.register
@@ -52,11 +51,7 @@ def register(cls: C) -> C:
 
 
 def name_of(part: object) -> str:
-    """Return the name of the class of `part` in a file; a class attribute `saved_as` selects another class.
-
-    Raises:
-        ArgumentError: the class is not registered.
-    """
+    """Return the name of the class of `part` in a file; raise `ArgumentError` if it is not registered."""
     cls = saved_class(part)
     if not _same(_classes.get(cls.__name__), cls):
         raise ArgumentError(
@@ -67,16 +62,12 @@ def name_of(part: object) -> str:
 
 
 def arguments_of(part: object) -> dict[str, Any]:
-    """Return the constructor's arguments of an object, from its attributes of the same names."""
+    """Return an object's constructor arguments, from its attributes of the same names."""
     return {name: getattr(part, name) for name in _arguments(saved_class(part)) if hasattr(part, name)}
 
 
 def check_complete(part: object, config: Mapping[str, Any]) -> None:
-    """Refuse a configuration without all constructor arguments: it would rebuild a different object.
-
-    Raises:
-        ArgumentError: an argument is missing.
-    """
+    """Raise `ArgumentError` if a configuration lacks a constructor argument: it would rebuild a different object."""
     if missing := [name for name in _arguments(saved_class(part)) if name not in config]:
         raise ArgumentError(
             f"config() lacks {', '.join(map(repr, missing))}; store each argument of {type(part).__name__} as an "
@@ -90,11 +81,7 @@ def is_variadic(cls: type) -> bool:
 
 
 def find(name: Any, kind: type[T], custom: Custom) -> type[T]:
-    """Return the class that a file names.
-
-    Raises:
-        ArgumentError: the name is unknown, or the class does not derive from `kind`.
-    """
+    """Return the class that a file names; raise `ArgumentError` if it is unknown or does not derive from `kind`."""
     cls = custom.get(name, _classes.get(name))
     what = kind.__name__.lower()
     if cls is None:
@@ -108,18 +95,14 @@ def find(name: Any, kind: type[T], custom: Custom) -> type[T]:
 
 
 def checked(custom: Custom | None) -> Custom:
-    """Return the argument `custom` of a caller, or an empty mapping for None.
-
-    Raises:
-        ArgumentError: it is not a mapping.
-    """
+    """Return the argument `custom`, an empty mapping for None; raise `ArgumentError` if it is not a mapping."""
     if not isinstance(custom, Mapping | None):
         raise ArgumentError(f"custom must map names in the file to classes, as in {{'Mine': Mine}}, got {custom!r}.")
     return custom or {}
 
 
 def saved_class(part: object) -> type:
-    """Return the class that a file names for `part`: its own or that of `saved_as`."""
+    """Return the class that a file names for `part`: that of its class attribute `saved_as`, else its own."""
     cls: type = vars(type(part)).get("saved_as", type(part))
     return cls
 

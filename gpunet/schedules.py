@@ -1,7 +1,7 @@
 """Learning rate schedules: functions of the training step, which starts at 0.
 
 To write one, derive a class from `Schedule` that stores its constructor arguments as attributes, for example a
-dataclass, and define `__call__`. Decorate it with `@gn.register` to save it in checkpoints.
+dataclass, and define `__call__`. To save it in checkpoints, decorate it with `@gn.register`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Schedule(Strict):
     """Base class of the schedules: `schedule(step)` is the learning rate of a step."""
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate of `step`; the first step is 0."""
+        """Return the learning rate of `step`, counted from 0."""
         raise self._not_implemented("__call__")
 
     @property
@@ -30,10 +30,10 @@ class Schedule(Strict):
         return float(getattr(self, "lr", math.nan))
 
     def observe(self, value: float) -> None:
-        """Receive the monitored value, such as the validation loss, once per epoch; ignored by most schedules."""
+        """Receive the monitored value, such as the validation loss, once per epoch; most schedules ignore it."""
 
     def state(self) -> dict[str, Any]:
-        """Return the state that `observe` changes, as JSON values; empty for most schedules."""
+        """Return the state that `observe` changes, as JSON values."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -95,8 +95,8 @@ class StepLR(Schedule):
 class CosineLR(Schedule):
     """Decay from `lr` at step 0 to `min_lr` at step `total_steps` along half a cosine; then stay at `min_lr`.
 
-    The formula is that of SGDR (Loshchilov & Hutter 2017, eq. 5) and of PyTorch's `CosineAnnealingLR`; unlike the
-    latter, the rate does not rise again after `total_steps`.
+    The formula is that of SGDR (Loshchilov & Hutter 2017, eq. 5) and of PyTorch's `CosineAnnealingLR`, which rises
+    again after `total_steps`.
 
     Example:
         >>> schedule = gn.CosineLR(1.0, total_steps=100)
@@ -152,8 +152,8 @@ class CyclicCosineLR(Schedule):
 class ReduceLROnPlateau(Schedule):
     """Multiply the learning rate by `factor` after more than `patience` epochs without a better observed value.
 
-    Rule and defaults are those of PyTorch's `ReduceLROnPlateau` in the modes "min" and "rel": a value improves if it is
-    below `best * (1 - threshold)`, and reductions of 1e-8 or less are skipped.
+    Rule and defaults are PyTorch's in the modes "min" and "rel": a value is better if it is below `best * (1 -
+    threshold)`, and reductions of 1e-8 or less are skipped.
 
     Example:
         >>> schedule = gn.ReduceLROnPlateau(1.0, factor=0.5, patience=1)
@@ -180,12 +180,10 @@ class ReduceLROnPlateau(Schedule):
         self.threshold = real("threshold", self.threshold, 0, 1, closed="both")
 
     def __call__(self, step: int) -> float:
-        """Return the current learning rate, whatever the step."""
         return self.current_lr
 
     def observe(self, value: float) -> None:
-        """Count epochs without improvement (NaN does not improve); reduce the learning rate after too many in a row."""
-        if value < self.best * (1 - self.threshold):
+        if value < self.best * (1 - self.threshold):  # not NaN
             self.best, self.bad_epochs = float(value), 0
             return
         self.bad_epochs += 1
@@ -196,8 +194,7 @@ class ReduceLROnPlateau(Schedule):
                 self.current_lr = reduced
 
     def state(self) -> dict[str, Any]:
-        """Return "best" (None instead of infinity, which JSON lacks), "bad_epochs" and "current_lr"."""
-        best = None if self.best == math.inf else self.best
+        best = None if self.best == math.inf else self.best  # JSON has no infinity
         return {"best": best, "bad_epochs": self.bad_epochs, "current_lr": self.current_lr}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -211,8 +208,8 @@ class ReduceLROnPlateau(Schedule):
 class LinearWarmup(Schedule):
     """Increase the learning rate linearly to the first value of a schedule, then follow that schedule.
 
-    Step 0 has `schedule(0) / warmup_steps`, step `warmup_steps - 1` has `schedule(0)`, and a later step has
-    `schedule(step - warmup_steps)` (Goyal et al. 2017, section 2.2).
+    With n = `warmup_steps`, the rate is `schedule(0) * (step + 1) / n` before step n, and `schedule(step - n)` from it
+    on (Goyal et al. 2017, section 2.2).
 
     Example:
         >>> schedule = gn.LinearWarmup(1.0, warmup_steps=4)
@@ -229,7 +226,6 @@ class LinearWarmup(Schedule):
 
     @property
     def base_lr(self) -> float:
-        """The `base_lr` of the schedule."""
         return self.schedule.base_lr
 
     def __call__(self, step: int) -> float:
@@ -248,23 +244,12 @@ class LinearWarmup(Schedule):
 
 
 def as_schedule(lr: float | Schedule) -> Schedule:
-    """Return a schedule unchanged, or a number as a `ConstantLR`.
-
-    Raises:
-        ArgumentError: `lr` is neither a schedule nor a finite number >= 0.
-    """
+    """Return a schedule unchanged, or a number >= 0 as a `ConstantLR`."""
     return lr if isinstance(lr, Schedule) else ConstantLR(lr)
 
 
 def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -> Schedule:
-    """Return the schedule of a configuration from `Schedule.config`.
-
-    Args:
-        custom: unregistered classes by name (see `gpunet.registry`).
-
-    Raises:
-        ArgumentError: an unknown "type", or arguments that do not match the class.
-    """
+    """Return the schedule of a configuration from `Schedule.config`; `custom` maps names to unregistered classes."""
     arguments = {
         name: schedule_from_config(value, custom) if isinstance(value, dict) else value
         for name, value in config.items()

@@ -1,6 +1,6 @@
 """End the command line on Ctrl-C with exit code 130 and no traceback while it imports its modules.
 
-The package imports this module first, and it imports only what every interpreter has imported: `_signal` is the part of
+The package imports this module first. It imports only what every interpreter has imported: `_signal` is the part of
 `signal` that needs no other module.
 """
 

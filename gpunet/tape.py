@@ -1,8 +1,7 @@
 """The tape: all buffers of a training step, and the values that its forward pass saves for the backward pass.
 
-Every step requests the same buffers in the same order, so a tape answers the k-th request with its k-th buffer: no
-keys are needed, and nothing is allocated after the first step. The k-th random draw of a step is a function of (seed,
-step, k, row), so it is the same on every device and after a resume.
+Every step requests the same buffers in the same order, so a tape answers the k-th request with its k-th buffer. The
+k-th random draw of a step is a function of (seed, step, k, row), so it is the same on every device and after a resume.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ import numpy as np
 
 from gpunet import random
 from gpunet.attributes import Strict
-from gpunet.device import Array, aligned
+from gpunet.device import Array
 from gpunet.errors import StateError
+from gpunet.memory import aligned
 from gpunet.recording import do, is_recording, recorded
 
 ALIGNMENT = 256
@@ -38,7 +38,7 @@ class StepCounter:
 
     @property
     def value(self) -> int:
-        """The number on the host; setting it also fills `word`, by a kernel launch without a transfer."""
+        """The number on the host; setting it also fills `word`, without a transfer."""
         return self._value
 
     @value.setter
@@ -63,13 +63,11 @@ class Tape(Strict):
     Arrays made with a tape are valid until its next `reset`. Use one tape for each batch shape and thread.
 
     Args:
-        seed: the attribute `seed`.
-        counter: the step counter, for example the optimizer's. By default the tape counts its own resets.
+        counter: the step counter, for example the optimizer's; by default the tape counts its own resets.
 
     Attributes:
-        seed: seed of the step's random numbers (dropout masks).
-        counter: the number of the step, for random numbers.
-        first_row: index of the batch's first row in the global batch, for random numbers.
+        seed: seed of the random numbers (dropout masks).
+        first_row: index of the batch's first row in the global batch.
 
     Example:
         >>> tape, x, weight = gn.Tape(), np.ones((2, 3)), np.ones((3, 4))
@@ -124,7 +122,7 @@ class Tape(Strict):
     def pack(self) -> int:
         """Move the buffers into one allocation, in their order; return its size in bytes.
 
-        Used before a step is recorded: afterwards the buffers are fixed, and only this one allocation can fail.
+        Called before a step is recorded, so that only this allocation can fail.
         """
         kinds, places, size = self._kinds, [], 0
         if not kinds:
@@ -156,7 +154,7 @@ class Tape(Strict):
         return self._draws - 1
 
     def device_step(self, xp: ModuleType) -> Array:
-        """Return the step's number for a kernel that draws: an int64 array of `xp`, the same array in each step."""
+        """Return the step's number for kernels: an int64 array of `xp`, the same one in each step."""
         word = self.counter.word
         if word is None or not isinstance(word, xp.ndarray):
             word = xp.empty(1, np.int64)

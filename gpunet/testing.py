@@ -1,4 +1,4 @@
-"""Check a CUDA kernel in a test: on the simulated GPU, which needs g++ and no GPU."""
+"""Check a CUDA kernel in a test, on the simulated GPU, which needs g++ and no GPU."""
 
 from __future__ import annotations
 
@@ -26,22 +26,19 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
                 reference=lambda x, n: {"x": 2 * x},
             )
 
-    The kernel and the file of a spec run in child processes, so a script must call this under
-    `if __name__ == "__main__":`.
+    The kernel runs in a child process, so a script must call this under `if __name__ == "__main__":`.
 
     Args:
-        source: the CUDA file.
-        spec: the file of a spec (`gpunet.bench.spec` says what stands in it).
+        spec: the file of a spec (see `gpunet.bench.spec`).
         limit: seconds that a launch, or the file of a spec, may take.
-        **names: what a spec says, in place of a file.
+        **names: the contents of a spec, in place of a file.
 
     Warns:
         GpunetWarning: findings of the grade "warning", and sizes that are all multiples of the block.
 
     Raises:
-        AssertionError: findings that are errors: races, accesses out of bounds, wrong results and the like.
-        ArgumentError: both a file and names.
-        GpunetError: a spec that does not fit the kernel, a source that does not compile, or no compiler.
+        AssertionError: findings that are errors, such as races, accesses out of bounds and wrong results.
+        GpunetError: the spec does not fit the kernel, the source does not compile, or there is no compiler.
     """
     if spec is not None and names:
         raise ArgumentError(f"{spec}: give the file of a spec or its names ({', '.join(names)}), not both.")

@@ -1,8 +1,7 @@
 """Detect whether an object that a recorded step depends on has changed since the recording.
 
 The process has one counter. Setting an attribute of a `Versioned` object increments the counter and stores it as the
-object's version. While the counter is unchanged, no object has changed; otherwise the versions of a step's objects
-show whether one of them has.
+object's version. While the counter is unchanged, no object has changed; otherwise those with another version have.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Versioned(Strict):
 
     Attributes:
         version: a number that changes whenever an attribute is set.
-        outside_the_step: names of attributes that no step reads; setting them does not change the version.
+        outside_the_step: attributes that no step reads; setting them does not change the version.
     """
 
     __slots__ = ("version",)  # a slot, because the instance's dict contains the settings
@@ -49,7 +48,7 @@ class Versioned(Strict):
 
 
 def parts(*objects: Any) -> list[Versioned]:
-    """Return all versioned objects among `objects` and, recursively, in their attributes."""
+    """Return all versioned objects among `objects` and in their attributes, recursively."""
     found: dict[int, Versioned] = {}  # by identity: two equal activations are two parts
     waiting: list[Any] = list(objects)
     while waiting:

@@ -1,4 +1,4 @@
-"""Hand-written NumPy: `benchmarks/numpy_step.py`, which is also the reference for all frameworks."""
+"""Hand-written NumPy: `benchmarks/numpy_step.py`, which in float64 is the reference for all frameworks."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from benchmarks.frameworks.steps import Framework
 from benchmarks.numpy_step import NumpyStep
 
 CHECKED = 5  # steps that are compared with the reference
-LOSS_TOLERANCE = 1e-4  # relative error of each loss
+LOSS_TOLERANCE = 3e-4  # relative error of each loss; 1.03e-4 for JAX with layers of 1024, on a CPU with AVX2
 WEIGHT_TOLERANCE = 0.05  # of each array: distance from the reference, relative to the total update of the reference.
 # This is large because a rounding error that flips one ReLU changes Adam's first updates wherever a gradient is near 0.
 GRACE_SECONDS = 5.0  # for a worker to exit by itself
@@ -133,12 +133,14 @@ def serve(
 
 
 def compare(steps: Framework, problem: Problem) -> dict[str, float]:
-    """Compare the first steps with `NumpyStep`; return the largest error of a loss and of an array of weights."""
+    """Compare the first steps with `NumpyStep` in float64; return the largest error of a loss and of an array of
+    weights.
+    """
     start = problem.parameters()
-    reference = NumpyStep(start, problem.batch, LR)
+    reference = NumpyStep(start, problem.batch, LR, np.float64)
     loss_errors = []
-    for i, batch in enumerate(problem.batches()[:CHECKED]):
-        expected = float(reference(*batch))
+    for i, (X, y) in enumerate(problem.batches()[:CHECKED]):
+        expected = float(reference(X.astype(np.float64), y))
         loss_errors.append(abs(steps.read(steps.run([i])) - expected) / expected)
     steps.wait()
     weight_errors = [

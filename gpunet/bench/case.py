@@ -1,4 +1,4 @@
-"""A benchmark case: an operation at one size, with its inputs, its reference and its kernels."""
+"""Define a benchmark case: an operation at one size, with its inputs, its reference and its kernels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ class Case:
     """An operation at one size.
 
     Attributes:
-        op: name of the operation, such as "matmul".
         variant: a form of the operation, such as "NT".
         size: as written for `--sizes`.
         reference: computes the results with NumPy from the inputs by name, in float64.
@@ -51,7 +50,7 @@ class Case:
         arguments: the arguments for a user's own kernel; None if the operation supports none.
         options: macros for the compiler of such a kernel.
         products: the matrix products whose plans are shown with the results.
-        calls: number of calls before the results are compared with the reference.
+        calls: after how many calls the results are checked.
         eager: whether the time on the host counts, as in a training step.
     """
 
@@ -96,10 +95,9 @@ class Case:
         return rng.standard_normal(operand.shape, self.dtype.type)
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Check that `inputs` are random: zeros are fast to multiply, and hide errors.
+        """Raise `ArgumentError` unless the inputs are as random as their operands specify.
 
-        Raises:
-            ArgumentError: an input with another shape or dtype, or that was not drawn as its operand specifies.
+        Zeros would be fast to multiply, and hide errors.
         """
         for name, operand in self.operands.items():
             a = inputs[name]
@@ -138,7 +136,7 @@ def _label_fault(a: np.ndarray, classes: int) -> str:
 
 
 def blank(xp: ModuleType, shape: tuple[int, ...], dtype: DType) -> Array:
-    """Return an array of NaN, so that elements that a kernel does not write are found."""
+    """Return an array of NaN, which reveals elements that a kernel does not write."""
     a = xp.empty(shape, dtype)
     a.fill(math.nan)
     return a

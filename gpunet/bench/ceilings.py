@@ -1,4 +1,4 @@
-"""The limits of a device, measured with a large copy and a large matrix product."""
+"""Measure the limits of a device with a large copy and a large matrix product."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Ceilings:
     flops_per_second: float
 
     def seconds(self, flops: int, nbytes: int) -> float:
-        """Return the minimum time for this work, by the roofline model (Williams, Waterman and Patterson 2009)."""
+        """Return the minimum time by the roofline model (Williams, Waterman and Patterson 2009)."""
         return max(flops / self.flops_per_second, nbytes / self.bytes_per_second)
 
 
 def measure_ceilings(
     device: Device, dtype: DType, clock: Clock, *, copy_bytes: int | None = None, gemm_size: int | None = None
 ) -> Ceilings:
-    """Measure a device and return the best of several rounds.
+    """Measure a device; the best of several rounds counts.
 
     Args:
-        copy_bytes: size of the copied array; by default larger than any cache.
+        copy_bytes: of the copied array; by default larger than any cache.
         gemm_size: rows and columns of the square matrices.
     """
     kind, xp = device.name.partition(":")[0], device.xp

@@ -25,27 +25,24 @@ itself both grow as the square root of n, so this relative bound serves any size
 
 
 class Output(NamedTuple):
-    """An array after a launch; `written` marks the elements that were written."""
+    """An array after a launch, and which of its elements were written."""
 
     array: np.ndarray
     written: np.ndarray
 
 
 def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Finding]]:
-    """Return the counts of a launch and the findings: those of check mode, and the worst mismatch of each array.
+    """Launch a kernel in a child process. Return its counts (None if it did not end) and the findings.
 
-    The kernel runs in a child process. Compiling it does not count against the limit. The counts are None if the launch
-    did not end.
+    The findings are those of check mode, and the worst mismatch of each array.
 
     Args:
-        limit: time limit in seconds.
+        limit: time limit in seconds, without compiling.
 
     Raises:
         ArgumentError: names that don't fit the kernel's parameters, or a launch that no GPU supports.
-        DTypeError: an input with another dtype than its parameter.
-        ShapeError: an array with different shapes in inputs and reference.
-        CompileError: the source does not compile.
-        DeviceError: no compiler for the simulated GPU.
+        DTypeError, ShapeError: an array that doesn't fit its parameter or its counterpart in inputs and reference.
+        CompileError, DeviceError: as for `simulator.RawModule.compile`.
     """
     source, options = read_kernels(path), compiler_options(path, case.options)
     case = typed(path, case)[0]._replace(versus={})  # its functions cannot be pickled
@@ -60,8 +57,8 @@ def check(path: Path, case: Case, limit: float) -> tuple[Counts | None, list[Fin
 def compare(name: str, output: Output, expected: np.ndarray, rtol: float | None, atol: float | None) -> str | None:
     """Return the worst mismatch as text, or None if all elements agree.
 
-    An element agrees if |got - expected| <= atol + rtol·|expected|. By default, rtol is `ROUNDINGS` times the rounding
-    error of the array's dtype, and atol is rtol times the largest |expected|. Integers must be equal.
+    An element agrees if |got - expected| <= atol + rtol·|expected|; integers must be equal. By default, rtol is
+    `ROUNDINGS` times the dtype's rounding error, and atol is rtol times the largest |expected|.
     """
     got = output.array
     if not output.written.all():

@@ -1,4 +1,4 @@
-"""Run a function in a child process with a time limit, since a kernel may crash or hang."""
+"""Run a function that may crash or hang in a child process with a time limit."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ class LimitError(KernelError):
 
 
 def call_with_limit(seconds: float, function: Callable[..., T], *args: Any) -> T:
-    """Return `function(*args)`, called in a child process with a time limit.
-
-    Arguments and errors as for `iterate_with_limit`.
-    """
+    """Return `function(*args)`; arguments and errors as for `iterate_with_limit`."""
     answer: T
     (answer,) = iterate_with_limit(seconds, _once, function, *args)
     return answer
@@ -38,22 +35,22 @@ def call_with_limit(seconds: float, function: Callable[..., T], *args: Any) -> T
 def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *args: Any) -> Iterator[T]:
     """Yield the items of `function(*args)`, run in a child process with a time limit, each as soon as it is available.
 
-    The process is spawned, so a script that calls this at its top level needs the usual `if __name__ == "__main__":`.
-    The child and its own children are killed when the iteration ends or raises, also after Ctrl-C.
+    The process is spawned: a script that calls this at its top level needs `if __name__ == "__main__":`, and function,
+    arguments and results must be picklable. The child and its own children are killed when the iteration ends or
+    raises, also after Ctrl-C.
 
     Args:
-        seconds: time limit for all items; starting the child and its imports do not count.
-        function: a function of a module, so that it can be pickled, like its arguments and results.
+        seconds: time limit for all items, without starting the child and its imports.
 
     Raises:
-        GpunetError: raised by `function`, or the child did not start, for example because a script lacks this line.
+        GpunetError: raised by `function`, or the child did not start.
         LimitError: `function` exceeded the time limit.
         KernelError: the child crashed, for example with a segmentation fault.
         RuntimeError: `function` raised any other error; the message is the child's traceback.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon: those cannot have children
+    child = context.Process(target=_serve, args=(sender, function, args))  # not a daemon, which cannot have children
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)  # a child that runs a script's top level again; its parent raises the error
     try:
@@ -85,7 +82,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let a child that starts in this block inherit a mask that blocks Ctrl-C: only the parent handles it."""
+    """Start children with Ctrl-C blocked in this block; only the parent handles it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -113,7 +110,7 @@ def _once(function: Callable[..., T], *args: Any) -> Iterator[T]:
 
 
 def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tuple[Any, ...]) -> None:
-    """Send the items that the function yields, or the error that it raises; runs in the child."""
+    """Send what the function yields or raises; runs in the child."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # a process group for it and its children
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -129,7 +126,7 @@ def _serve(sender: Connection, function: Callable[..., Iterable[Any]], args: tup
 
 
 def _end_with_parent() -> None:
-    """Wait until the parent ends; then kill this process and its children. A killed parent cannot do it."""
+    """Wait until the parent ends, then kill this process and its children: a parent that was killed cannot do it."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -13,10 +13,10 @@ SAME = ("cpu", "gpu", "device", "blas", "numpy", "cupy", "tf32", "threads")
 
 
 def compare(a: Report, b: Report) -> Iterator[str]:
-    """Yield the lines of a comparison: for each row of both reports, the time in `a` divided by that in `b`.
+    """Yield, as text, the time in `a` divided by that in `b` for each row of both reports.
 
-    A row is marked "faster" or "slower" if the quartiles of the two times do not overlap. The ratio to the library in
-    the same run is compared too: it is meaningful even if the machine was busier in one of the runs.
+    A row is "faster" or "slower" if the quartiles of the two times do not overlap. The ratio to the library in the same
+    run is compared too: it is meaningful even if one of the runs had a busier machine.
     """
     for name in SAME:
         if a.environment.get(name) != b.environment.get(name):
@@ -35,7 +35,7 @@ def _line(key: tuple[str, ...], text: str) -> str:
 
 
 def verdict(a: Row, b: Row) -> str:
-    """Return the comparison of a row as text: correct or wrong, the ratio of the times, the counts."""
+    """Return the comparison of a row: correct or wrong, the ratio of the times, the counts."""
     if a.fault or b.fault:
         return f"{'WRONG' if a.fault else 'right'} -> {'WRONG' if b.fault else 'right'}"
     if a.seconds and b.seconds:
@@ -51,7 +51,7 @@ def verdict(a: Row, b: Row) -> str:
 
 
 def mark(a: Spread, b: Spread) -> str:
-    """Return whether `b` is outside the spread of `a`, as text."""
+    """Return, as text, whether `b` is outside the spread of `a`."""
     if b.high < a.low:
         return "faster"
     return "slower" if b.low > a.high else "within the spread"

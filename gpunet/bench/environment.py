@@ -1,4 +1,4 @@
-"""The environment of a measurement: machine, GPU, driver, clocks, libraries, settings, commit."""
+"""Describe the environment of a measurement: machine, GPU, driver, clocks, libraries, settings, commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMI = {
 
 
 def environment(device: Device) -> dict[str, Any]:
-    """Return the properties of machine and software, as JSON; unknown ones are missing or None."""
+    """Return the properties of machine and software as JSON; unknown ones are missing or None."""
     commit, dirty = _commit()
     found = {
         "gpunet": gpunet.__version__,
@@ -54,7 +54,7 @@ def environment(device: Device) -> dict[str, Any]:
 
 
 def blas() -> str:
-    """Return the name and version of the BLAS that NumPy was built with."""
+    """Return name and version of NumPy's BLAS."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
 
@@ -78,7 +78,7 @@ def blas_advice() -> str | None:
 
 
 def nvidia_smi(*fields: str) -> list[list[str]] | str:
-    """Return these fields for each GPU, or the reason why nvidia-smi cannot report them."""
+    """Return these fields for each GPU, or why nvidia-smi cannot report them."""
     if shutil.which("nvidia-smi") is None:
         return "none found (no nvidia-smi)"
     query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
@@ -118,7 +118,7 @@ def _cpu() -> str:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout that gpunet is imported from, and whether files differ from it."""
+    """Return the commit of gpunet's checkout, and whether files differ from it."""
     checkout = Path(gpunet.__file__).parents[1]
     if not (checkout / ".git").exists() or shutil.which("git") is None:
         return None, None

@@ -1,4 +1,4 @@
-"""The correctness gate: compare a kernel's results with the float64 reference before it is timed."""
+"""Compare a kernel's results with the float64 reference before it is timed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def reference(case: Case, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ..
 
 
 def eps_of(case: Case, kernel: str) -> float:
-    """Return the spacing of numbers near one in the arithmetic of a kernel."""
+    """Return the spacing of numbers near one in a kernel's arithmetic."""
     library = kernel == next(iter(case.kernels)) and library_uses_tf32(case.dtype)
     return TF32_EPS if kernel == "mma" or library else float(np.finfo(case.dtype).eps)
 
 
 def library_uses_tf32(dtype: DTypeLike) -> bool:
-    """Return whether cuBLAS multiplies in TF32: float32 products in CuPy with CUPY_TF32=1."""
+    """Return whether cuBLAS multiplies in TF32, as float32 products of CuPy do with CUPY_TF32=1."""
     return np.dtype(dtype) == np.float32 and os.environ.get("CUPY_TF32") == "1"
 
 
@@ -46,14 +46,14 @@ def relative_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]
 
 
 def fault(results: Sequence[np.ndarray], expected: Sequence[np.ndarray], *, terms: int, eps: float) -> str:
-    """Return what is wrong with the results of a kernel; "" if they are correct.
+    """Return the fault of a kernel's results.
 
     An element may be off by 8·eps·√terms·(|expected| + the root mean square of all expected elements). NaN is wrong.
 
     Args:
         expected: the reference results in float64.
         terms: length of the longest sums.
-        eps: spacing of numbers near one in its arithmetic.
+        eps: see `eps_of`.
     """
     for number, (got, wanted) in enumerate(zip(results, expected, strict=True)):
         if got.shape != wanted.shape:

@@ -35,10 +35,9 @@ class Request:
 
     Attributes:
         op: a name in `OPS`.
-        sizes: in the form of `Op.form`; empty for the default sizes.
-        kernels: names of kernels; empty for all that run on the device.
+        sizes: in its `form`; empty for the default sizes.
+        kernels: names; empty for all that run on the device.
         own: a user's own kernel, "my.cu:my_kernel", which runs in a child process.
-        seconds: approximate duration of the rounds of a case.
         limit: time limit of the child process for each size, in seconds.
     """
 
@@ -54,10 +53,7 @@ class Request:
     def by_size(self) -> dict[str, list[Case]]:
         """Return the cases of each size.
 
-        Raises:
-            ArgumentError: an unknown operation, size, dtype or kernel; a user's own kernel that serves no case.
-            CompileError: the user's own kernel does not exist.
-            DeviceError: as for `get_device`.
+        An unknown name, or a user's own kernel that serves no case, raises `ArgumentError`.
         """
         if self.op not in OPS:
             raise ArgumentError(f"unknown operation {self.op!r}; use one of {', '.join(OPS)}.")
@@ -86,18 +82,15 @@ class Request:
         return cases
 
     def own_kernel(self) -> OwnKernel | None:
-        """Return the user's own kernel. Errors as for `OwnKernel`."""
+        """Return the user's own kernel; raise like `OwnKernel`."""
         return OwnKernel(self.own) if self.own else None
 
 
 def run(request: Request, report_rows: Callable[[list[Row]], None]) -> Report:
-    """Measure all cases of a request.
+    """Measure all cases of a request; raise like `Request.by_size` before anything is measured.
 
     Args:
         report_rows: called with the rows of each size as soon as they are measured.
-
-    Raises:
-        GpunetError: as for `Request.by_size`, before anything is measured.
     """
     sizes = request.by_size()
     device = get_device(request.device)
@@ -136,7 +129,7 @@ def measure(request: Request, size: str, ceilings: Ceilings | None) -> list[Row]
 def measure_case(
     case: Case, kernels: Mapping[str, Prepare], device: Device, ceilings: Ceilings | None, seconds: float
 ) -> list[Row]:
-    """Return the rows of one case. Kernels that pass the gate are timed, or on the simulated GPU counted."""
+    """Return the rows of one case. Kernels that pass the gate are timed, or counted on the simulated GPU."""
     inputs = case.draw()
     case.check(inputs)
     expected = gate.reference(case, inputs)
@@ -163,9 +156,9 @@ def check(
     expected: tuple[np.ndarray, ...],
     arithmetic: str | None = None,
 ) -> Row:
-    """Check the results of one kernel. On the simulated GPU this runs in check mode, and the row holds the counts.
+    """Check the results of one kernel; on the simulated GPU in check mode, and the row holds the counts.
 
-    `arithmetic` names a kernel with the same arithmetic, which the allowed rounding depends on; by default `name`.
+    `arithmetic` names a kernel with the same arithmetic, which sets the tolerance; by default `name`.
     """
     simulated = device.name == "sim"
     with device.activate(), simulator.check_mode() if simulated else nullcontext(), simulator.counting() as launches:
@@ -188,7 +181,7 @@ def check(
 
 
 def place(prepare: Prepare, device: Device, inputs: Mapping[str, np.ndarray]) -> Call:
-    """Return the call of a kernel on its own copy of the inputs on a device."""
+    """Return a call of a kernel on its own copy of the inputs on a device."""
     with device.activate():
         return prepare(device.xp, **{name: device.asarray(a) for name, a in inputs.items()})
 
@@ -246,7 +239,7 @@ def _row(case: Case, kernel: str, device: Device, **found: object) -> Row:
 
 
 def _tiles(case: Case, kernel: str, device: Device) -> str:
-    """Return the tiles and splits of the plans with which a matrix product kernel computes a case."""
+    """Return the tiles and splits with which a matrix product kernel computes a case."""
     products = case.products if kernel in KERNEL_NAMES else ()
     plans = (matmul_plan(*p[:3], layout=p.layout, dtype=p.dtype, kernel=kernel, device=device) for p in products)
     return ", ".join(f"{plan.tile}/{plan.splits}" for plan in plans if plan.tile)

@@ -1,4 +1,4 @@
-"""The memory that a case needs, estimated before anything is allocated."""
+"""Estimate the memory that a case needs before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,14 +12,7 @@ from gpunet.errors import ArgumentError
 
 
 def check_memory(case: Case, device: Device, kernels: int) -> None:
-    """Check that a case fits into memory.
-
-    Args:
-        kernels: number of kernels with separate operands and results on the device.
-
-    Raises:
-        ArgumentError: it needs more memory than the machine or the GPU has.
-    """
+    """Raise `ArgumentError` if a case with so many kernels needs more memory than the machine or the GPU has."""
     on_device = case.nbytes * kernels
     on_host = case.nbytes + 3 * 8 * case.nbytes // case.dtype.itemsize  # the reference and its inputs in float64
     if device.name.startswith("cuda"):
@@ -40,7 +33,7 @@ def _check(case: Case, needed: int, available: int, text: str) -> None:
 
 
 def host_memory() -> int:
-    """Return the memory of this machine in bytes."""
+    """Return this machine's memory in bytes."""
     if sys.platform == "win32":
         kilobytes = ctypes.c_ulonglong()
         ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))

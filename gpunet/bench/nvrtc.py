@@ -1,4 +1,4 @@
-"""Compile kernels to machine code for any GPU, on a machine without one, and read the resources that ptxas reports.
+"""Compile kernels for any GPU on a machine without one, and read the resources that ptxas reports.
 
 NVRTC, NVIDIA's compiler library, is called through ctypes: neither CuPy nor a driver is needed.
 """
@@ -56,11 +56,7 @@ def is_available() -> bool:
 
 
 def architectures() -> list[str]:
-    """Return those of `ARCHITECTURES` that the installed NVRTC supports.
-
-    Raises:
-        MissingPackageError: NVRTC is not installed.
-    """
+    """Return those of `ARCHITECTURES` that the installed NVRTC supports; raise `MissingPackageError` without NVRTC."""
     known = _known()
     return [arch for arch in ARCHITECTURES if arch in known]
 
@@ -68,7 +64,7 @@ def architectures() -> list[str]:
 def compile_kernels(
     source: str, name: str, arch: str, options: Sequence[str] = (), expressions: Sequence[str] = ()
 ) -> dict[str, Resources]:
-    """Return the resources of each kernel of `source`. Arguments and errors as for `compile_cubin`."""
+    """Return the resources of each kernel of `source`; arguments and errors as for `compile_cubin`."""
     return compile_cubin(source, name, arch, options, expressions)[1]
 
 
@@ -84,8 +80,7 @@ def compile_cubin(
         expressions: template instances to compile, such as "scale<float>".
 
     Raises:
-        CompileError: the source does not compile; the message is NVRTC's log with file and line.
-        MissingHeaderError: NVRTC does not find an included header.
+        CompileError: the source does not compile; the message is NVRTC's log. `MissingHeaderError` is one of them.
         ArgumentError: an architecture that this NVRTC does not support.
         MissingPackageError: NVRTC is not installed.
     """
@@ -118,7 +113,7 @@ def compile_cubin(
 
 
 def _plain(entry: str) -> str:
-    """Return the plain name of a mangled kernel name such as "_Z5scalePfi"; other names unchanged."""
+    """Demangle a kernel name such as "_Z5scalePfi"; return other names unchanged."""
     mangled = re.match(r"_ZN?", entry)
     if mangled is None:
         return entry
@@ -181,7 +176,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _headers(nvrtc: ctypes.CDLL) -> list[str]:
-    """Return the include options for the headers of NVRTC's own toolkit, as versions must not be mixed."""
+    """Return the include options for the headers of the toolkit that NVRTC is from; versions must not be mixed."""
     path = Path(nvrtc._name)
     if not path.is_absolute():  # found by the system, without a path
         return []

@@ -1,4 +1,4 @@
-"""A user's own kernel, with the launch and arguments that its source declares."""
+"""Run a user's own kernel with the launch and arguments that its source declares."""
 
 from __future__ import annotations
 
@@ -21,17 +21,12 @@ CONSTANT = re.compile(r"^\s*(?:#define\s+(\w+)\s+|constexpr\s+int\s+(\w+)\s*=\s*
 class OwnKernel:
     """A kernel in a file, named as "my.cu:my_kernel".
 
-    The arguments of a case are passed to the parameters with their names. A comment before the kernel declares its
-    launch:
+    Its parameters get the arguments of a case with their names. A comment before the kernel declares its launch:
 
         // launch: grid (ceil_div(m, TILE) * ceil_div(n, TILE)), block (TILE, TILE)
 
     The expressions may use the kernel's integer arguments, constants of the source (`#define TILE 16`,
-    `constexpr int TILE = 16;`) and `ceil_div`.
-
-    Raises:
-        ArgumentError: `spec` does not have the form above, or the source does not declare the launch.
-        CompileError: the file or the kernel does not exist.
+    `constexpr int TILE = 16;`) and `ceil_div`. A source without this line raises `ArgumentError`.
     """
 
     def __init__(self, spec: str):
@@ -62,7 +57,6 @@ class OwnKernel:
 
         Raises:
             ArgumentError: a parameter without an argument in the case, or a launch that cannot be evaluated.
-            GpunetError: as for `gpunet.cuda.Kernel.prepare`.
         """
         assert case.arguments is not None
         arguments, results = case.arguments(xp, **operands)

@@ -1,4 +1,4 @@
-"""Plots of results: the roofline of a device, and speed over size."""
+"""Plot results: the roofline of a device, and speed over size."""
 
 from __future__ import annotations
 
@@ -23,14 +23,9 @@ def check_matplotlib() -> None:
 
 
 def plot(report: Report, stem: Path) -> list[Path]:
-    """Plot a report.
+    """Write `stem`-roofline.png and, with more than one size, `stem`-sizes.png; return their paths.
 
-    Args:
-        report: the results; without times nothing is plotted.
-        stem: the beginning of the file names.
-
-    Returns:
-        The files: `stem`-roofline.png and, with more than one size, `stem`-sizes.png.
+    A report without times is not plotted.
     """
     rows = [row for row in report.rows if row.seconds]
     if not rows:

@@ -1,4 +1,4 @@
-"""The results of a benchmark, and their JSON file."""
+"""Hold the results of a benchmark, and read and write their JSON file."""
 
 from __future__ import annotations
 
@@ -21,18 +21,15 @@ FORMAT, VERSION = "gpunet bench", 1
 
 @dataclass(frozen=True)
 class Row:
-    """The results of one kernel in one case.
+    """The results of one kernel in one case; see `Case`.
 
     Attributes:
-        op: from the case, like variant, size, dtype, flops, nbytes and unit.
         tiles: tiles and splits of the plans of its matrix products, such as "32x32x16/8"; "" if there are none.
-        fault: what is wrong with its results; "" if they are correct. A wrong kernel is not timed.
-        error: relative error against float64, see `gate.relative_error`; None if not compared.
+        error: see `gate.relative_error`; None if not compared.
         cache: "warm" or "cold": whether its operands were in the GPU's L2 cache; "" on other devices.
-        seconds: time of a call.
-        speedup: speed relative to the library, in the same rounds; None for the library itself.
+        speedup: relative to the library, in the same rounds; None for the library itself.
         of_ceiling: fraction of the speed that the measured ceilings allow.
-        counts: on the simulated GPU, the counts of a call; None if it launches no gpunet kernel.
+        counts: of a call on the simulated GPU; None if it launches no gpunet kernel.
     """
 
     op: str
@@ -54,7 +51,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The identity of the measurement, equal in a later run."""
+        """What identifies the measurement, equal in a later run."""
         return self.op, self.variant, self.size, self.dtype, self.kernel, self.cache
 
     @property
@@ -66,29 +63,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a run: environment (see `gpunet.bench.environment`), ceilings and rows."""
+    """The results of a run; for the environment see `gpunet.bench.environment`."""
 
     environment: dict[str, Any]
     ceilings: Ceilings | None
     rows: Sequence[Row]
 
     def write(self, path: Path) -> None:
-        """Write the report as JSON, atomically.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Write the report as JSON, atomically."""
         text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
         write_bytes(path, f"{text}\n".encode())
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        """Return a report that `write` wrote.
-
-        Raises:
-            OSError: the file does not exist or cannot be read.
-            DataError: it is damaged, or of another format or version.
-        """
+        """Return a report that `write` wrote; raise `DataError` if it is damaged, or of another format or version."""
         check_regular(path)
         try:
             file = read_as(dict[str, Any], parse_json(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""Read a user's kernels, and check the arguments of a case against the signature of its kernel."""
+"""Read a user's kernels, and check a case's arguments against its kernel's signature."""
 
 from __future__ import annotations
 
@@ -19,12 +19,7 @@ from gpunet.simulator.parameters import Parameter
 
 
 def read_kernels(path: Path) -> str:
-    """Return the source of a file with kernels, with its headers inlined.
-
-    Raises:
-        ArgumentError: the file has no kernel.
-        CompileError: it cannot be read.
-    """
+    """Return the source of a file with kernels, with its headers inlined."""
     source = read_source(path.absolute())  # read_source caches by path
     if not re.search(r"\b__global__\b", source):
         raise ArgumentError(f'{path}: the file has no kernel; one begins with extern "C" __global__ void name(...).')
@@ -32,29 +27,26 @@ def read_kernels(path: Path) -> str:
 
 
 def compiler_options(path: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return macros as compiler options; a source with `using T = REAL` gets REAL=float by default."""
+    """Return macros as compiler options; REAL is float by default in a source with `using T = REAL`."""
     real = {"REAL": "float"} if re.search(r"\busing\s+T\s*=\s*REAL\b", read_kernels(path)) else {}
     return tuple(f"-D{name}={value}" for name, value in {**real, **options}.items())
 
 
 def expressions(kernel: str) -> tuple[str, ...]:
-    """Return the templates to name to the compiler, which instantiates no others."""
+    """Return the template instances to name to the compiler, which makes no others."""
     return (kernel,) if "<" in kernel else ()
 
 
 def name_expression(kernel: str) -> str:
-    """Return the C++ expression that names a kernel to NVRTC; for an overload such as "scale(float*)", a cast."""
+    """Return the C++ expression that names a kernel to NVRTC; a cast for an overload such as "scale(float*)"."""
     name, parenthesis, types = kernel.partition("(")
     return f"(void (*)({types}){name}" if parenthesis else kernel
 
 
 def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
-    """Return the case with its arguments checked against the kernel's signature, and the kernel's parameters.
+    """Return the case with checked arguments, and its kernel's parameters; raise like `check.check`.
 
-    If several kernels have that name, the returned case names the one that the arguments fit.
-
-    Raises:
-        ArgumentError, DTypeError, ShapeError, CompileError, DeviceError: as for `check.check`.
+    Of several kernels with that name, the returned case names the one that the arguments fit.
     """
     options = compiler_options(path, case.options)
     loaded = load(read_kernels(path), path.name, options, "check", expressions(case.kernel)).kernels
@@ -76,7 +68,7 @@ def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
 
 
 def _arguments(case: Case, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Return the arguments for the parameters that are inputs, checked against the kernel's signature."""
+    """Return the inputs of the case, checked against its kernel's signature."""
     by_name, given = {p.name: p for p in parameters}, flat(case.inputs)
     for where, names in (("inputs", case.inputs), ("reference", case.expected)):
         if unknown := [name for name in names if parameter_of(name) not in by_name]:

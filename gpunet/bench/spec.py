@@ -14,9 +14,9 @@
     def reference(x, factor, n):
         return {"y": factor * x}
 
-- `kernel` may be an instance of a template, such as "scale<float>", with its namespaces: "nets::scale<float>".
-- `inputs` returns arrays and numbers (None for a null pointer, an array for a struct) by the names of the kernel's
-  parameters; for a `float**` a list of arrays.
+- `kernel` may be an instance of a template, with its namespaces: "nets::scale<float>".
+- `inputs` returns arrays and numbers by the names of the kernel's parameters: None for a null pointer, an array for a
+  struct, a list of arrays for a `float**`.
 - `reference` receives them, floats in double precision, and returns the arrays that are expected after the launch. An
   array that is not an input is uninitialised memory.
 - `cases` is a list of any values. Each is passed to `inputs`, after the random number generator, and to every other
@@ -25,8 +25,8 @@
 - `options` are macros for the compiler, `shared` is the dynamic shared memory in bytes, `cooperative` is for a kernel
   with a grid barrier, `rtol` and `atol` are tolerances, see `check.compare`.
 - `versus` is what `gpunet bench` compares the kernel with: by name, another kernel of the file that takes the same
-  arguments, or a function. The function receives the inputs on the device, as CuPy arrays, and returns what `reference`
-  returns, or a function without arguments, which alone is timed:
+  arguments, or a function. The function receives the inputs as CuPy arrays, and returns what `reference` returns, or
+  a function without arguments, which alone is timed:
 
       versus = {"naive kernel": "scale_naive", "CuPy": lambda x, factor, n: {"y": factor * x}}
 """
@@ -55,18 +55,13 @@ NEEDED = ("kernel", "grid", "block", "inputs", "reference")
 
 
 class Case(NamedTuple):
-    """A launch and its expected results.
+    """A launch and its expected results; see the module for the names that a spec also has.
 
     Attributes:
         label: the case as text; empty if the spec has no list of cases.
         grid: blocks along x, y, z.
         block: threads along x, y, z.
-        shared: dynamic shared memory in bytes.
-        cooperative: whether all blocks are resident at once.
         expected: the arrays after the launch.
-        rtol: relative tolerance; None for the default.
-        atol: absolute tolerance; None for the default.
-        versus: what `gpunet bench` compares the kernel with, by name.
     """
 
     label: str
@@ -94,7 +89,7 @@ def read_spec(path: Path, macros: Mapping[str, str] | None = None) -> list[Case]
 
 
 def read_cases(spec: Mapping[str, Any], path: Path, macros: Mapping[str, str] | None = None) -> list[Case]:
-    """Return the cases of the names of a spec, which lie in a file of that path; else as `read_spec`."""
+    """Return the cases like `read_spec`, from the names that the file at `path` defines."""
     if missing := [name for name in NEEDED if name not in spec]:
         raise ArgumentError(f"{path}: {', '.join(missing)} is missing; a spec needs {', '.join(NEEDED)}.")
     if "cases" not in spec:
@@ -155,7 +150,7 @@ def _drawn_sizes(block: Any) -> list[int]:
 
 
 def even_sizes(cases: Sequence[Case]) -> str:
-    """Return a notice where every whole number in the inputs of all cases is a multiple of the block; else ""."""
+    """Return a notice if every whole number in the inputs of all cases is a multiple of the block, else ""."""
     sizes = [(n, case.block[0]) for case in cases for n in case.inputs.values() if type(n) is int and n > 1]
     if not sizes or any(n % width for n, width in sizes):
         return ""
@@ -176,7 +171,7 @@ def _versus(path: Path, spec: Mapping[str, Any]) -> dict[str, Versus]:
 
 
 def flat(values: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return `values` with "x[0]", "x[1]", ... for a list of arrays x; where it is one tells `like`, or `values`."""
+    """Return `values` with "x[0]", "x[1]", ... for each list of arrays x in `like`, by default in `values`."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance((values if like is None else like).get(name), list | tuple):
@@ -210,7 +205,7 @@ def _dimensions(path: Path, name: str, value: Any) -> tuple[int, ...]:
 
 
 def _use_of_cases(spec: Mapping[str, Any]) -> str:
-    """Return what the functions of the spec receive, for one that takes other arguments."""
+    """Say what the spec's functions receive, in an error about one that takes other arguments."""
     if "cases" in spec:
         return "inputs receives the random number generator and the case, the other functions the case."
     similar = difflib.get_close_matches("cases", spec, 1, 0.8)

@@ -1,4 +1,4 @@
-"""Run a spec, which is Python, in a child process with a time limit; an error names its line."""
+"""Run a spec, which is Python, in a child process with a time limit."""
 
 from __future__ import annotations
 
@@ -21,21 +21,14 @@ SHOWN = 1_000_000
 """How many characters a spec may print."""
 
 GRACE = 5.0
-"""Seconds after the limit in which the child writes where it is, and exits."""
+"""Seconds that the child has after the limit to write its stack frames and exit."""
 
 
 def read_spec_in_child(path: Path, macros: Mapping[str, str], limit: float) -> list[Case]:
-    """Return the cases of a spec as `read_spec`, which runs in a child process; its prints go to stderr.
+    """Read a spec like `read_spec`, but in a child process; its prints go to stderr.
 
-    In `versus` of the cases `left_in_child` stands for each function.
-
-    Args:
-        path: the spec.
-        macros: additional macros for the compiler.
-        limit: seconds that the spec may take.
-
-    Raises:
-        ArgumentError: as for `read_spec`; also where the spec takes longer, crashes or exits, or prints too much.
+    The cases have `left_in_child` in place of the functions in `versus`. A spec that takes longer than `limit` seconds,
+    crashes, exits or prints too much raises `ArgumentError`.
     """
     if not path.is_file():
         raise ArgumentError(f"{path}: no such file, or not a regular one.")
@@ -52,7 +45,7 @@ def read_spec_in_child(path: Path, macros: Mapping[str, str], limit: float) -> l
 
 
 def _read(path: Path, macros: Mapping[str, str], limit: float, trace: Path) -> list[Case]:
-    """Read a spec in the child; the file `trace` receives the frames where it crashes or takes too long."""
+    """Read a spec in the child; if it crashes or takes too long, write its stack frames to the file `trace`."""
     show_prints()
     process, leave = os.getpid(), os._exit
     os._exit = lambda status: sys.exit(status) if os.getpid() == process else leave(status)  # SystemExit has a line
@@ -66,7 +59,7 @@ def _read(path: Path, macros: Mapping[str, str], limit: float, trace: Path) -> l
 
 
 def _plain(path: Path, case: Case) -> Case:
-    """Return a case that can leave its process."""
+    """Return a case that can be pickled."""
     case = case._replace(
         options={name: str(value) for name, value in case.options.items()},
         versus={name: left_in_child if callable(other) else other for name, other in case.versus.items()},
@@ -79,12 +72,12 @@ def _plain(path: Path, case: Case) -> Case:
 
 
 def left_in_child(**_: Any) -> Any:
-    """Stand for a function of a spec in a process that did not run the spec."""
+    """Stand for a spec's function in a process that did not run the spec."""
     raise AssertionError("call the function in a process that reads the spec")
 
 
 class _Shown(io.TextIOBase):
-    """What this process prints, up to a number of characters; it goes to stderr."""
+    """Standard output that goes to stderr, up to a number of characters."""
 
     def __init__(self) -> None:
         self.left = SHOWN
@@ -98,6 +91,6 @@ class _Shown(io.TextIOBase):
 
 
 def show_prints() -> None:
-    """Let what this process prints go to stderr, up to a number of characters."""
+    """Redirect what this process prints to stderr, up to `SHOWN` characters."""
     os.dup2(2, 1)
     sys.stdout = sys.stderr = _Shown()

@@ -1,4 +1,4 @@
-"""Results as a text table, one line per kernel."""
+"""Format results as a text table, one line per kernel."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ COUNTED = {"size": 16, "variant": 9, "kernel": 15, "launches": 8, "barriers": 8}
 
 
 def lines(rows: Sequence[Row], *, head: bool, counted: bool) -> Iterator[str]:
-    """Yield the lines of a table.
+    """Yield the lines of a table, the column names first if `head`.
 
     Args:
-        head: whether to begin with the column names.
         counted: whether the rows are counts of the simulated GPU, not times.
     """
     columns = COUNTED if counted else TIMED

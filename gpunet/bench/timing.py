@@ -23,7 +23,7 @@ ROUNDS = 7, 24
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of repeated measurements and their quartiles."""
+    """The median and the quartiles of repeated measurements."""
 
     median: float
     low: float
@@ -67,14 +67,7 @@ class WallClock:
 
 
 class EventClock:
-    """The time of the calls on a GPU alone, measured by its events.
-
-    The calls are queued behind a copy that takes longer than the host needs to queue them, so that the GPU never waits
-    for the host between the two events.
-
-    Args:
-        device: the GPU; it must be the current one during a measurement.
-    """
+    """The time of the calls on a GPU alone, measured by its events; the GPU must be the current device."""
 
     most = 64
     """A GPU's queue holds about a thousand launches; the host waits if it is full."""
@@ -98,6 +91,7 @@ class EventClock:
         """Return the seconds, and whether all calls were queued before the GPU reached them."""
         cuda = self.device.xp.cuda
         start, stop = cuda.Event(), cuda.Event()
+        # the copies take longer than the host needs to queue the calls: the GPU never waits between the events
         for _ in range(self.copies):
             self.device.xp.copyto(self.target, self.source)
         call()  # reloads the caches, since the copy has evicted the data
@@ -122,11 +116,10 @@ def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds: float) -> dict[str, list[float]]:
-    """Return the seconds per call of each, one value per round; values with the same index are from the same round.
+    """Return the seconds per call of each, one value per round; equal indices are the same round.
 
     Args:
         calls: by name; each is warmed up first.
-        seconds: approximate duration of all rounds together.
     """
     counts = {name: _count(call, clock) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}

@@ -1,4 +1,4 @@
-"""Tune the matrix products of a model's training step: find the fastest tile and number of splits on a GPU."""
+"""Find the fastest tile and number of splits on a GPU for each matrix product of a model's training step."""
 
 from __future__ import annotations
 
@@ -43,9 +43,8 @@ class Result:
     """The measurements of a product.
 
     Attributes:
-        kernel: the kernel that was tuned.
-        choices: the choices by name; the first is the default without tuning.
-        faults: what is wrong with wrong choices, and with the library if it is wrong; they are not timed.
+        choices: by name; the first is the default without tuning.
+        faults: of wrong choices, and of a wrong library.
         times: seconds per call of each choice and of "blas", round by round; empty without a clock.
     """
 
@@ -63,12 +62,12 @@ class Result:
 
     @property
     def winner(self) -> Winner | None:
-        """The fastest choice, with the date of today."""
+        """The fastest choice, with today's date."""
         return Winner(*self.choices[self.best], datetime.now(UTC).date().isoformat()) if self.best else None
 
 
 def linear_sizes(model: Layer) -> list[tuple[int, int]]:
-    """Return the inputs and outputs of a model's linear layers, from the first to the last."""
+    """Return the inputs and outputs of a model's linear layers, in order."""
     leaves = model.leaves().values()
     return [(leaf.in_features, leaf.out_features) for leaf in leaves if isinstance(leaf, Linear)]
 
@@ -90,9 +89,9 @@ def step_products(sizes: Iterable[tuple[int, int]], batch: int, dtype: DType) ->
 
 
 def choices(product: Product, processors: int, kernel: str = "tiled") -> list[Choice]:
-    """Return the choices to try for a kernel and a product on a GPU with `processors` SMs, the default first.
+    """Return the choices to try on a GPU with `processors` SMs, the default first.
 
-    Tiles of which at least half would lie outside the product are excluded, and splits beyond two blocks per SM.
+    Excluded are tiles that lie at least half outside the product, and splits beyond two blocks per SM.
     """
     default = default_plan(kernel, product, 1, processors)
     assert default.tile is not None
@@ -117,13 +116,12 @@ def tune(
     """Yield the result of each product. Choices that pass the gate are timed in turns, with a warm L2 cache.
 
     Args:
-        clock: measures the time; None for a device without meaningful times.
-        seconds: duration of the rounds of a product.
+        clock: None for a device without meaningful times.
         precision: one of `PRECISIONS`, for float32 products; float64 products have only "float32".
 
     Raises:
-        ArgumentError: the products exceed the memory; raised before anything is run.
-        DeviceError: the precision needs tensor cores that the GPU does not have; raised before anything is run.
+        ArgumentError: the products exceed the memory. Like `DeviceError` it is raised before anything is run.
+        DeviceError: the GPU lacks the tensor cores of this precision.
         KernelError: a fault after which the GPU cannot be used.
     """
     kernel, processors = PRECISIONS[precision], multiprocessors(device)

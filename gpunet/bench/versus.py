@@ -35,8 +35,6 @@ class Measured(NamedTuple):
     """The check and the times of a kernel, or of a function to compare it with.
 
     Attributes:
-        name: of the kernel or the function.
-        fault: what is wrong with its results, which are then not timed; "" if they are correct.
         seconds: of a call, on CUDA.
         speedup: how many times faster than the spec's kernel, in the same rounds; None for that one.
         counts: of a launch on the simulated GPU; None for a function.
@@ -54,7 +52,7 @@ def count(
 ) -> list[Measured]:
     """Check the kernels and functions of a case on the simulated GPU, each in a child process.
 
-    Arguments as for `time` and `check`, errors as for `check`.
+    Takes arguments of `time` and `check`; raises like `check`.
     """
     rows = []
     for name, other in _others(case).items():
@@ -72,7 +70,7 @@ def count(
 
 
 def _fault_on_sim(spec_path: Path, macros: Mapping[str, str], number: int, name: str) -> str:
-    """Say what is wrong with the results of a function of the spec on the simulated GPU; runs in the child."""
+    """Return the fault of a function of the spec on the simulated GPU; runs in the child."""
     show_prints()
     case, device = read_spec(spec_path, macros)[number], get_device("sim")
     function = case.versus[name]
@@ -84,16 +82,14 @@ def _fault_on_sim(spec_path: Path, macros: Mapping[str, str], number: int, name:
 def time(
     path: Path, spec_path: Path, macros: Mapping[str, str], number: int, device_name: str, seconds: float
 ) -> list[Measured]:
-    """Check and time the kernels and functions of a case on CUDA; for a child process, as a kernel may crash it.
+    """Check and time the kernels and functions of a case on CUDA. Call it in a child process: a kernel may crash it.
 
     Args:
         number: the index of the case.
         device_name: "cuda" or "cuda:N".
-        seconds: approximate duration of the timing.
 
     Raises:
-        KernelError: the GPU reports an error.
-        GpunetError: as for `check`.
+        KernelError: the GPU reports an error; else as for `check`.
     """
     show_prints()
     case, device = read_spec(spec_path, macros)[number], get_device(device_name)
@@ -133,7 +129,7 @@ def _others(case: Case) -> dict[str, Versus]:
 
 
 def _fault(case: Case, call: Call) -> str:
-    """Call once and return what is wrong with the results; "" if they are correct."""
+    """Call once and return the fault."""
     got = {name: _on_host(a) for name, a in flat(call(), case.inputs).items()}
     for name, expected in case.expected.items():
         if name not in got or got[name].shape != expected.shape:

@@ -12,7 +12,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]], *, formulas: bool = False) -> str:
-    """Return rows as CSV; unless `formulas` is set, put a ' before text that a spreadsheet would run as a formula."""
+    """Return rows as CSV; unless `formulas`, put a ' before text that a spreadsheet would run as a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in (header, *rows):

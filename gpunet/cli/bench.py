@@ -61,7 +61,7 @@ def bench() -> None:
 
     `gpunet bench FILE.cu --spec SPEC.py` compares your own kernel with those in the spec's `versus`.
 
-    On the device "sim", count bytes, barriers and launches instead.
+    The device "sim" counts bytes, barriers and launches instead.
     """
 
 

@@ -1,4 +1,4 @@
-"""`gpunet bench FILE.cu`: a kernel of one's own next to others, by the spec of `gpunet check`."""
+"""`gpunet bench FILE.cu`: compare your own kernel with others, by the spec of `gpunet check`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ LINE = "{:<24}  {:<24}  {:<32}  {}".format
 @click.option("--spec", "spec_path", metavar="SPEC.py", type=FILE, required=True, help="As for `gpunet check`.")
 @click.option("-D", "macros", metavar="NAME=VALUE", multiple=True, callback=read_macros, help="Macro for the compiler.")
 @click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="To time a case, about."
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Approximate seconds per case.",
 )
 @click.option(
     "--limit",
@@ -50,8 +54,8 @@ def FILE_COMMAND(
 ) -> None:
     """Compare the kernel of a spec with what the spec names as `versus`.
 
-    First each must give what the spec's reference gives. Then, on CUDA, those that do are timed in turns; on the
-    device "sim", which runs them in check mode, what they do is counted. Without CUDA, "auto" means "sim".
+    Each result is first compared with the spec's reference. Correct ones are then timed in turns on CUDA; the device
+    "sim" runs them in check mode and counts what they do. Without CUDA, "auto" means "sim".
     """
     path: Path = FILE.convert(ctx.info_name or "", None, ctx)  # the name of this command
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo

@@ -149,7 +149,7 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
 
 
 def counted_text(done: Mapping[str, int]) -> str:
-    """Return what a launch did in words."""
+    """Describe what a launch did."""
     return (
         f"{done['global_bytes_read']:,} bytes read and {done['global_bytes_written']:,} written in global memory, "
         f"{done['shared_bytes_read']:,} and {done['shared_bytes_written']:,} in shared memory; "

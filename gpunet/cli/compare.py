@@ -24,8 +24,8 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Print a table of runs: the settings in which they differ, and their results.
 
     RUN is a run's folder. "best" is the epoch with the lowest validation loss, or with the best --metric; the run keeps
-    its weights. "last" is the last epoch. "test" is measured at the end of a run, and is missing if the run has not
-    ended. Validation losses include label smoothing, the test loss does not. "seconds" is the total time of the epochs.
+    its weights. "last" is the last epoch. "test" is measured at the end of a run, and missing before. Validation losses
+    include label smoothing, the test loss does not. "seconds" is the total time of the epochs.
     """
     settings = {str(folder): asdict(Settings.read(folder)) for folder in runs}
     results = {

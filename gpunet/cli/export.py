@@ -18,10 +18,10 @@ from gpunet.interop import to_onnx
 def export(model_path: Path, out: Path) -> None:
     """Write a trained model as the ONNX file OUT.onnx, which runs without gpunet.
 
-    RUN_OR_MODEL is a run's folder or a model file. The ONNX model's input "X" takes features that are not standardised,
-    float32; its outputs are "prediction" and, for classifiers, "probabilities". If the model was trained on a table, X
-    is float64 and holds encoded features (one-hot categories, dates as three numbers; `model.schema.encode`); the
-    metadata "features" lists their names in order, and "schema" describes the encoding.
+    RUN_OR_MODEL is a run's folder or a model file. The ONNX model's input "X" is float32 and not standardised; its
+    outputs are "prediction" and, for classifiers, "probabilities". If the model was trained on a table, X is float64
+    and holds encoded features (one-hot categories, dates as three numbers; `model.schema.encode`); the metadata
+    "features" lists their names in order, and "schema" describes the encoding.
     """
     if out.suffix.lower() != ".onnx":
         raise ArgumentError(f"{out}: use a file name that ends in .onnx.")

@@ -28,18 +28,8 @@ PREDICTIONS = "out-of-fold.csv"
 def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[str], None]) -> tuple[str, list[int]]:
     """Train once per fold on the other folds; write the scores and the out-of-fold predictions into a folder.
 
-    Args:
-        settings: of each training; the validation part is a share of the training folds.
-        folds: the number of folds, stratified.
-        folder: the output folder.
-        say: prints a line.
-
-    Returns:
-        The scores as a line of JSON, and the numbers (from 1) of the folds whose training diverged.
-
-    Raises:
-        ArgumentError: the settings name a test part or a validation file; there are fewer rows than folds; the metric
-            is undefined for a validation part.
+    The folds are stratified; the validation part is a share of the training folds. Returns the scores as a line of
+    JSON, and the numbers (from 1) of the folds whose training diverged.
     """
     validation = share_of(settings.validation)
     if settings.test is not None or validation is None:

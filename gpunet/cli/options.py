@@ -25,7 +25,7 @@ COLUMN = 12
 
 
 def described_device(spec: str) -> str:
-    """Return the name of a device, and for "auto" the reason for its choice."""
+    """Return a device's name, and for "auto" the reason for its choice."""
     name = get_device(spec).name
     if spec != "auto":
         return name
@@ -34,7 +34,7 @@ def described_device(spec: str) -> str:
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table of numbers with one line for each part of the data or each class."""
+    """Format numbers as a table with one line for each part of the data or each class."""
     names = list(next(iter(results.values())))
     shown = [(shortened(part, LONGEST_NAME), row) for part, row in results.items()]
     width = max(len(part) for part, _ in shown)

@@ -1,4 +1,4 @@
-"""The training, validation and test parts of a run."""
+"""Load the training, validation and test parts of a run."""
 
 from __future__ import annotations
 
@@ -34,14 +34,10 @@ Parts = dict[str, Dataset]
 class Source:
     """The data of a run before the division into parts; the schema of a table depends on its training rows.
 
-    Args:
-        settings: of the run.
-
     Attributes:
         y: the targets of all rows, without those of `test`.
-        classes: the class names; None for regression.
         rows: the position of each of these rows in the file.
-        test: the test part of the source itself, such as MNIST's, or None.
+        test: the source's own test part, such as MNIST's, or None.
     """
 
     def __init__(self, settings: Settings):
@@ -74,7 +70,7 @@ class Source:
 
 
 def share_of(given: str | None) -> float | None:
-    """Return the share given by --validation or --test; None if it names a file."""
+    """Return the share given by --validation or --test; None for a file."""
     if given is None:
         return SHARE
     try:
@@ -86,8 +82,8 @@ def share_of(given: str | None) -> float | None:
 def load_parts(settings: Settings) -> Parts:
     """Return the parts of a run.
 
-    The test part is that of --test or of the source itself, else a stratified fifth of the rows. The validation part is
-    that of --validation, else a stratified fifth of the rest.
+    The test part is that of --test or of the source itself, else a stratified fifth of the rows. The validation part
+    is that of --validation, else a stratified fifth of the rest.
     """
     source = Source(settings)
     test, validation = share_of(settings.test), share_of(settings.validation)
@@ -104,7 +100,7 @@ def load_parts(settings: Settings) -> Parts:
 def labelled_like(
     data: str, schema: TableSchema | None, classes: tuple[str, ...] | None, task: Task
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the samples and targets of `data`, encoded by a known schema and known class names."""
+    """Return the samples and targets of `data`, encoded by a known schema and class names."""
     kind = kind_of(data)
     if kind == "table" and schema is not None:
         return schema.read_labelled(data, classes)
@@ -123,7 +119,7 @@ def labelled_like(
 
 
 def _class_indices(names: Iterable[str], data: str) -> list[int]:
-    """Return class names as the class indices of a model without class names."""
+    """Convert class names to class indices of a model without class names."""
     try:
         return [int(name) for name in names]
     except ValueError as error:
@@ -143,10 +139,9 @@ def checksum(parts: Parts) -> str:
 
 
 def held_out(folder: Path, data: str) -> Dataset | None:
-    """Return the test part that the run in `folder` held out from `data`; None if there is none.
+    """Return the test part that the run in `folder` held out from `data`, or None.
 
-    Warns:
-        GpunetWarning: the run was trained on rows of `data`, and no part of them is known as held out.
+    Warns if the run was trained on rows of `data` that cannot be told from the others.
     """
     if not _trained_on(folder, data):
         return None
@@ -162,7 +157,7 @@ def held_out(folder: Path, data: str) -> Dataset | None:
 
 
 def _trained_on(folder: Path, data: str) -> bool:
-    """Return whether `folder` is that of a run trained on `data`, which may have changed since."""
+    """Return whether the run in `folder` was trained on `data`, which may have changed since."""
     return (folder / CONFIG).is_file() and same_place(Settings.read(folder).data, data)
 
 
@@ -183,11 +178,11 @@ def place(data: str) -> str:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Return whether two sources are the same one, also through symbolic links."""
+    """Return whether two sources are the same, also through symbolic links."""
     first, second = (data if data in NO_PATHS else os.path.realpath(data) for data in (one, other))
     return first == second
 
 
 def flat(dataset: Dataset) -> Dataset:
-    """Return the data set with each sample flattened."""
+    """Flatten each sample."""
     return replace(dataset, X=dataset.X.reshape(len(dataset), -1))

@@ -21,8 +21,8 @@ from gpunet.training.plots import Confusion, figure
 def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     """Plot the loss and metrics of runs over their epochs, and the confusion matrix of each classifier.
 
-    RUN is a run's folder; the curves of several runs share their panels. The confusion matrix is that of the run's test
-    part. Needs matplotlib.
+    RUN is a run's folder; the curves of several runs share their panels. The confusion matrix is that of the test part.
+    Needs matplotlib.
     """
     if out is None and len(runs) > 1:
         raise ArgumentError("several runs need an output file: give --out FILE.png.")

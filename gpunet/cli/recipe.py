@@ -74,7 +74,7 @@ def open_trainer(
     callbacks: Sequence[Callback],
     distributed: Literal["mpi"] | None,
 ) -> Trainer:
-    """Return the trainer of the checkpoint in the folder of the run, or a new one if there is no checkpoint."""
+    """Resume the trainer of the run's checkpoint, or return a new one if there is no checkpoint."""
     checkpoint = folder / run.CHECKPOINT
     if not checkpoint.exists():
         return new_trainer(settings, train, callbacks, distributed)
@@ -152,7 +152,7 @@ def model(settings: Settings, train: Dataset) -> Sequential:
 
 
 def loss(settings: Settings, train: Dataset) -> Loss:
-    """Return the loss of the settings, by default cross-entropy for classes and the mean squared error for values."""
+    """Return the settings' loss, by default cross-entropy for classes and the mean squared error for values."""
     if train.classes is not None:
         if settings.loss is not None:
             raise ArgumentError(f"--loss {settings.loss}: the target holds classes, not values; leave it out.")
@@ -168,7 +168,7 @@ def loss(settings: Settings, train: Dataset) -> Loss:
 
 
 def optimizer(settings: Settings, rows: int) -> Optimizer:
-    """Return the optimizer of the settings; `rows` is the size of the training part."""
+    """Return the settings' optimizer; `rows` is the size of the training part."""
     kind = OPTIMIZERS[settings.optimizer]
     rate = schedule(settings, rows)
     return kind(rate) if settings.weight_decay is None else kind(rate, weight_decay=settings.weight_decay)
@@ -196,8 +196,7 @@ def fit(trainer: Trainer, settings: Settings, parts: Parts, epochs: int) -> None
 
 
 def has_diverged(settings: Settings, parts: Parts, trainer: Trainer) -> bool:
-    """Return whether a training met a loss that is not finite, or ended with a validation loss of at least `DIVERGED`
-    times that of the untrained model."""
+    """Return whether a loss was not finite, or the validation loss is `DIVERGED` times that of the untrained model."""
     if trainer.history.stopped == "non-finite loss":
         return True
     held_out, kind = parts["validation"], LOSS_OF_TASK[trainer.model.task]
@@ -209,7 +208,7 @@ def has_diverged(settings: Settings, parts: Parts, trainer: Trainer) -> bool:
 
 
 def train_once(settings: Settings, parts: Parts) -> Trainer:
-    """Train a model without writing any file, and return its trainer."""
+    """Return a trained model's trainer, without writing any file."""
     stopper = early_stopping(settings)
     trainer = new_trainer(settings, parts["train"], [stopper, TerminateOnNaN()], None)
     fit(trainer, settings, parts, settings.epochs)

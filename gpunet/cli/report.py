@@ -1,4 +1,4 @@
-"""Scores of a trained model, descriptions of its data, hints about rare classes."""
+"""Score a trained model, describe its data, give hints about rare classes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RARE = 0.2
 
 
 def described(parts: Mapping[str, Dataset]) -> str:
-    """Return the description of the data of a run and, for a table, its format and schema."""
+    """Describe the data of a run and, for a table, its format and schema."""
     train = parts["train"]
     kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
@@ -63,14 +63,12 @@ def described(parts: Mapping[str, Dataset]) -> str:
 
 
 def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> dict[str, float]:
-    """Return the loss and the metrics of a trained model; the loss is without label smoothing and class weights.
+    """Return the metrics of a trained model, and its loss without label smoothing and class weights.
 
     Args:
-        model: the model.
-        X: (rows, features...) raw features.
-        y: the targets, as for `Trainer.evaluate`.
-        *metrics: names from `CLASS_METRICS` or `VALUE_METRICS`, in addition to "accuracy", or "mae" and "r2"; None is
-            ignored.
+        X: raw features (rows, features...).
+        y: as for `Trainer.evaluate`.
+        *metrics: names from `CLASS_METRICS` or `VALUE_METRICS`, in addition to the default ones; None is ignored.
 
     Raises:
         ArgumentError: the model was never trained, or on another task.
@@ -85,11 +83,7 @@ def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> d
 
 
 def chosen_metrics(task: str, *names: str | None) -> dict[str, Metric]:
-    """Return the default metrics of a task, then those of the names that are not None.
-
-    Raises:
-        ArgumentError: a metric of another task.
-    """
+    """Return the default metrics of a task, then those of the names that are not None."""
     known = CLASS_METRICS if task in ("classification", "binary") else VALUE_METRICS
     wanted = [name for name in names if name is not None]
     for name in wanted:
@@ -118,10 +112,7 @@ def check_defined(metric: str | None, y: np.ndarray, classes: tuple[str, ...] | 
 def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
     """Return rows, precision, recall, F1 and AUC of each class against all others; empty for regression.
 
-    Args:
-        model: a trained model.
-        X: (rows, features...) raw features.
-        y: (rows,) class names or indices, as for `Trainer.evaluate`.
+    Arguments as for `score`.
     """
     if model.task not in ("classification", "binary"):
         return {}
@@ -145,12 +136,7 @@ def class_scores(model: Model, X: np.ndarray, y: np.ndarray) -> dict[str, dict[s
 
 
 def rare_classes(train: Dataset, class_weight: object) -> str | None:
-    """Return a hint about rare classes (`RARE`) in the training rows, or None.
-
-    Args:
-        train: the training rows.
-        class_weight: the class weights of the training, if any.
-    """
+    """Return a hint about rare classes (`RARE`) in the training rows, or None."""
     if train.classes is None:
         return None
     shares = np.bincount(train.y, minlength=len(train.classes)) / len(train)
@@ -171,7 +157,6 @@ def never_predicted(scores: Mapping[str, Mapping[str, float]], class_weight: obj
 
     Args:
         scores: what `class_scores` returned.
-        class_weight: the class weights of the training, if any.
     """
     missed = [name for name, own in scores.items() if own["rows"] and not own["recall"]]
     if not missed:

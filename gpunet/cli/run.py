@@ -1,4 +1,4 @@
-"""A run of `gpunet train`: its settings and its folder."""
+"""Read and write the folder of a `gpunet train` run, and its settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from gpunet.data import ReadOptions, TableOptions, Task
 from gpunet.data.table import Missing, Role
-from gpunet.device import use_device
+from gpunet.default_device import use_device
 from gpunet.errors import ModelFileError
 from gpunet.files import write_bytes
 from gpunet.formats import parse_json, read_as
@@ -75,22 +75,18 @@ class Settings:
 
     @property
     def table(self) -> TableOptions:
-        """How a table is read and its columns are used."""
+        """How to read a table and use its columns."""
         reading = ReadOptions(self.sep, self.decimal, self.encoding, self.header)
         return TableOptions(reading, tuple(self.columns), tuple(self.drop), self.roles, self.missing)
 
     def write(self, folder: Path) -> None:
-        """Write the settings into the folder of the run, which is created if necessary."""
+        """Write the settings into the folder of the run; create it if necessary."""
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / CONFIG, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
-        """Return the settings that `write` wrote.
-
-        Raises:
-            ModelFileError: not the folder of a run, or its settings are corrupt.
-        """
+        """Return the settings that `write` wrote; raise `ModelFileError` if they are missing or corrupt."""
         path = folder / CONFIG
         if not path.is_file():
             raise ModelFileError(f"{folder}: not the folder of a training run; it has no {CONFIG}.")
@@ -101,11 +97,7 @@ class Settings:
 
 
 def read_history(folder: Path) -> History:
-    """Return the history of the run in `folder`, up to the last completed epoch.
-
-    Raises:
-        ModelFileError: not the folder of a run, no completed epoch, or a corrupt log.
-    """
+    """Return a run's history up to the last completed epoch; raise `ModelFileError` if there is none."""
     Settings.read(folder)
     path = folder / LOG
     rows = path.read_bytes().splitlines() if path.is_file() else []
@@ -118,11 +110,7 @@ def read_history(folder: Path) -> History:
 
 
 def read_test_results(folder: Path) -> dict[str, float]:
-    """Return the loss and the metrics of the run in `folder` on its test part; empty if it has not ended.
-
-    Raises:
-        ModelFileError: corrupt results.
-    """
+    """Return a run's loss and metrics on its test part; empty if it has not ended."""
     path = folder / RESULTS
     if not path.is_file():
         return {}
@@ -140,13 +128,13 @@ def _numbers(row: Any) -> dict[str, float]:
 
 
 def resume_command(folder: Path) -> str:
-    """Return the shell command that resumes the run in `folder`."""
+    """Return the shell command that resumes a run."""
     quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
     return f"gpunet train --resume {quoted}"
 
 
 def open_model(path: Path, device: str) -> Model:
-    """Return the model of a run folder or a model file, on a device.
+    """Return the model of a run's folder or a model file, on a device.
 
     Raises:
         ModelFileError: the run has not ended or was a cross-validation, or the file is corrupt.

@@ -13,7 +13,7 @@ ROLES = {"category": "category", "number": "number", "date": "date", "ignore": "
 
 
 def names_of(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the column names of a repeatable option; each value is a comma-separated list."""
+    """Return the column names of a repeatable option, whose values are comma-separated lists."""
     return tuple(name.strip() for name in ",".join(given).split(",") if name.strip())
 
 

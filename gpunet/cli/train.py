@@ -23,7 +23,7 @@ from gpunet.cli.report import check_defined, class_scores, described, never_pred
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
-from gpunet.device import use_device
+from gpunet.default_device import use_device
 from gpunet.errors import ArgumentError, DataError, GpunetError, MissingPackageError
 from gpunet.files import write_bytes
 from gpunet.locks import claimed
@@ -76,11 +76,10 @@ def train(
     Ctrl-C stops a run; --resume continues it with the same results as an uninterrupted one, and --epochs prolongs it.
     A run that stopped early, or whose learning rate has reached 0 (as on a table by default), cannot be prolonged.
 
-    --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no
-    model.
+    --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no model.
 
-    "mpiexec -n 4 gpunet train digits" trains with 4 processes, each on a part of every batch; the result is that of
-    one process.
+    "mpiexec -n 4 gpunet train digits" trains with 4 processes, each on a part of every batch, with the result of one
+    process.
     """
     distributed = launched()
     ranks = Ranks.join(distributed)

@@ -19,7 +19,8 @@ from gpunet.bench.tune import tune as tune_products
 from gpunet.cli.bench import BadInput, bad_input
 from gpunet.cli.options import described_device, device_option
 from gpunet.cli.run import Settings
-from gpunet.device import CPU, get_device, use_device
+from gpunet.default_device import use_device
+from gpunet.device import CPU, get_device
 from gpunet.models import load
 from gpunet.models.files import MODEL
 from gpunet.ops import tuned
@@ -47,8 +48,8 @@ def tune(
 
     RUN_OR_MODEL is a run's folder or a model file. Every combination of tile and split-K is checked against float64,
     then timed in interleaved rounds. The fastest for each product are saved for this GPU in the user's cache folder;
-    gpunet uses them from then on. Another order of summation changes the last bits of results: if a resumed run must
-    match bit for bit, do not tune before it is resumed. The device "sim" checks every combination and saves none.
+    gpunet uses them from then on. Another order of summation changes the last bits of results: to resume a run bit for
+    bit, do not tune before. The device "sim" checks every combination and saves none.
     """
     with bad_input():
         if (path is None) == (sizes is None):

@@ -39,8 +39,8 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run folder or a model file; DATA as for `train`. If a run was trained on DATA, the test part that
-    it held out from DATA is evaluated; if there is none, all rows are, with a warning. Of other data, the test part is
+    RUN_OR_MODEL is a run's folder or a model file; DATA as for `train`. If the run was trained on DATA, the test part
+    that it held out is evaluated; if there is none, all rows are, with a warning. Of other data, the test part is
     evaluated if they have one, like MNIST, else all rows; a model file does not know which rows it was trained on. A
     table needs the target column.
     """
@@ -83,9 +83,9 @@ def predict(
 ) -> None:
     """Predict each row of a table; write the predictions as CSV.
 
-    RUN_OR_MODEL is a run folder or a model file; INPUT is a table (.csv, .tsv, .txt, also .gz, .parquet, or - for
-    standard input). It has the columns of the table that the model was trained on, in any order. For a model that was
-    not trained on a table, it has one column per feature, in order.
+    RUN_OR_MODEL is a run's folder or a model file; INPUT is a table (.csv, .tsv, .txt, also .gz, .parquet, or - for
+    standard input). It has the columns of the table that the model was trained on, in any order; for other models, one
+    column per feature, in order.
     """
     if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
         raise ArgumentError(f"--out {out}: this is the input, which would be overwritten; choose another file.")

@@ -58,24 +58,19 @@ class Kernel:
     ) -> Callable[[], None]:
         """Check the arguments and compile; return the launch, which can be called repeatedly.
 
+        The launch raises `ArgumentError` if the GPU rejects it, and `KernelError` for a fault: on "sim" of this launch,
+        on CUDA of an earlier one.
+
         Args:
             grid: blocks along x, y and z; if one of them is 0 the launch does nothing.
             block: threads along x, y and z, at most 1,024 in total.
-            *args: the arguments of the kernel's signature.
             options: macros for the compiler.
             shared: bytes of dynamic shared memory, at most 48 KiB.
             cooperative: whether all blocks must be resident at once, as a grid barrier requires.
 
         Raises:
             CompileError: no such kernel, or the source does not compile.
-            ArgumentError: a wrong number of arguments, None for a pointer that may not be null, a number that does not
-                fit its type; a grid, block or amount of shared memory that no GPU supports.
-            DTypeError: an array of another dtype than the parameter, or neither an array nor a number.
-            ShapeError: an array with fewer elements than declared, not C-contiguous, or too large.
-            DeviceError: arrays in host memory, or on different devices.
-
-        The launch raises `ArgumentError` if the GPU rejects it, and `KernelError` for a fault. On "sim" that is a fault
-        of this launch; on CUDA, of an earlier one, as launches are asynchronous.
+            DeviceError: arrays in host memory.
         """
         values, dtype = self.check(grid, block, *args, shared=shared)
         arrays = {p.name: a for p, a in self.signature.arrays(args)}
@@ -120,7 +115,7 @@ class Kernel:
     def check(
         self, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
     ) -> tuple[tuple[Any, ...], np.dtype[Any]]:
-        """Return the arguments as they are passed to the kernel, and the dtype of T. Errors as for `prepare`."""
+        """Return the arguments as they are passed to the kernel, and the dtype of T; errors as for `prepare`."""
         if not (isinstance(grid, tuple) and isinstance(block, tuple)):
             raise ArgumentError(f"{self.name}: grid {grid!r} and block {block!r} must be tuples, such as (64,).")
         if not 1 <= len(grid) <= 3 or any(not 0 <= n <= most for n, most in zip(grid, MAX_GRID, strict=False)):

@@ -56,9 +56,6 @@ class Signature:
 
         Args:
             known: more integers that the declared sizes may use.
-
-        Raises:
-            ArgumentError, DTypeError, ShapeError: as for `Kernel.prepare`.
         """
         if len(args) != len(self.parameters):
             names = ", ".join(p.name for p in self.parameters)
@@ -79,9 +76,7 @@ class Signature:
         return {p.name: scalars.get(p.name, a) for p, a in given}, dtype
 
     def cost(self, args: Sequence[Any], known: dict[str, int]) -> tuple[int, int | None]:
-        """Return the minimum bytes of a launch, which touches each declared element once, and its declared FLOPs or
-        None.
-        """
+        """Return the minimum bytes of a launch, each declared element touched once, and its declared FLOPs or None."""
         given = list(zip(self.parameters, args, strict=True))
         sizes = integers({p.name: value for p, value in given if not p.pointer}) | known
         nbytes = sum(

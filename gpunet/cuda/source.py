@@ -1,7 +1,4 @@
-"""Read a kernel's source: its declaration and the headers that it includes.
-
-CUDA kernels and C++ functions differ only in how their declaration begins, see `Declaration`.
-"""
+"""Read a kernel's source: its declaration and the headers that it includes."""
 
 from __future__ import annotations
 
@@ -68,7 +65,7 @@ def read_source(path: Path) -> str:
     """Return a source with its headers inlined, so that a compiler's cache notices their changes.
 
     Raises:
-        CompileError: the file or a header that it includes does not exist.
+        CompileError: the file or a header that it includes cannot be read.
     """
     return _expanded(path, set())
 

@@ -13,10 +13,8 @@ class Launch(NamedTuple):
 
     Attributes:
         shapes: shapes of the arrays, by parameter name.
-        grid: blocks along each axis.
-        block: threads along each axis.
         nbytes: minimum bytes moved, each declared element touched once.
-        flops: FLOPs by the line "FLOPs: ..." before the kernel; None if there is none.
+        flops: the FLOPs declared in the source, or None.
     """
 
     kernel: str

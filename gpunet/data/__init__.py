@@ -1,15 +1,16 @@
 """Load, check, split and standardise data in host memory: the embedded digits, tables, npz and IDX files.
 
-Conventions of this package:
+Conventions:
 
-- The first axis of an array counts the samples: features are (n, features...), regression targets (n,) or (n, targets),
-  class labels int64 (n,) from 0 to classes - 1.
-- Functions that check their input accept NumPy arrays, nested lists and data frames (pandas, polars, pyarrow). They
-  return aligned, C-contiguous arrays in native byte order, which may share the caller's memory, and never write to it.
+- The first axis counts the samples: features are (n, features...), regression targets (n,) or (n, targets), class
+  labels int64 (n,) from 0 to classes - 1.
+- Checks accept NumPy arrays, nested lists and data frames (pandas, polars, pyarrow). They return aligned, C-contiguous
+  arrays in native byte order, which may share the caller's memory, and never write to it.
 - Checked floats are float32 if the input's dtype fits into float32 exactly (booleans, integers of 8 and 16 bits,
   float16, float32), else float64.
-- `DataError` reports unusable values (missing, NaN, infinite, out of range) and empty data, `DTypeError` a wrong dtype,
-  a sparse matrix or an array on a GPU, `ShapeError` a wrong shape. `name` is the array's name in error messages.
+- Checks raise `DataError` for unusable values (missing, NaN, infinite, out of range) and empty data, `DTypeError` for
+  a wrong dtype, a sparse matrix or an array on a GPU, `ShapeError` for a wrong shape. `name` is the array's name in
+  error messages.
 """
 
 from gpunet.data.checks import check_features, check_lengths, check_targets, check_weights

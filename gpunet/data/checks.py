@@ -1,7 +1,4 @@
-"""Convert user input to plain NumPy arrays, or reject it, before it is copied to a device.
-
-The package's docstring states the layout and dtype of the returned arrays and the meaning of the errors.
-"""
+"""Check user input and convert it to NumPy arrays, by the conventions in the package's docstring."""
 
 from __future__ import annotations
 
@@ -16,16 +13,11 @@ from gpunet.errors import DataError, DTypeError, ShapeError
 
 
 def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Return the samples `X` (n, features...) as floats.
+    """Return the samples `X` (n, features...) as floats; raise by the package's conventions.
 
     Args:
         X: real numbers with at least two dimensions.
         n_features: the required number of features, or shape of one sample.
-
-    Raises:
-        DataError: `X` is empty, or a value is NaN or infinite.
-        DTypeError: `X` is not a host array of real numbers.
-        ShapeError: `X` has fewer than two dimensions, or a sample's shape differs from `n_features`.
 
     Example:
         >>> gn.data.check_features([[1, 2], [3, 4]])
@@ -36,7 +28,7 @@ def check_features(X: Any, *, name: str = "X", n_features: int | tuple[int, ...]
 
 
 def check_samples(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Return the samples `X` like `check_features`, but keep integers and convert booleans to uint8."""
+    """Check samples like `check_features`, but keep integers and return booleans as uint8."""
     array = real_array(X, name)
     if array.ndim < 2:
         raise ShapeError(
@@ -51,12 +43,7 @@ def check_samples(X: Any, *, name: str = "X", n_features: int | tuple[int, ...] 
 
 
 def check_targets(y: Any, name: str = "y") -> np.ndarray:
-    """Return the regression targets `y`, (n,) or (n, targets), as floats.
-
-    Raises:
-        DataError: `y` is empty, or a value is NaN or infinite.
-        DTypeError: `y` is not a host array of real numbers.
-        ShapeError: `y` is a single number.
+    """Return regression targets (n,) or (n, targets) as floats; raise by the package's conventions.
 
     Example:
         >>> gn.data.check_targets([1.5, 2.5])
@@ -69,12 +56,9 @@ def check_targets(y: Any, name: str = "y") -> np.ndarray:
 
 
 def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
-    """Return the sample weights as floats (n,): finite, not negative, not all zero.
+    """Return sample weights (n,) as floats; raise by the package's conventions.
 
-    Raises:
-        DataError: a weight is negative, NaN or infinite, all are zero, or their sum overflows.
-        DTypeError: the weights are not a host array of real numbers.
-        ShapeError: the shape is not (n,).
+    They must be finite, not negative and not all zero, with a finite sum.
 
     Example:
         >>> gn.data.check_weights([1, 0, 2], n=3)
@@ -94,7 +78,7 @@ def check_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
 
 
 def check_row_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
-    """Return sample weights like `check_weights`, but allow all to be zero, as those of one batch can be."""
+    """Check sample weights like `check_weights`, but allow all of a batch to be zero."""
     array = check_one_dimension(real_array(weight, name), name)
     if len(array) != n:
         raise ShapeError(f"{name} has {len(array)} entries for {n} samples; pass one for each sample.")
@@ -106,10 +90,7 @@ def check_row_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
 
 
 def check_lengths(**arrays: np.ndarray | None) -> None:
-    """Check that the named arrays have the same number of rows; ignore those that are None.
-
-    Raises:
-        ShapeError: the lengths differ.
+    """Raise `ShapeError` unless the named arrays have the same number of rows; None is ignored.
 
     Example:
         >>> gn.data.check_lengths(X=np.zeros((3, 2)), y=np.zeros(2))
@@ -124,7 +105,7 @@ def check_lengths(**arrays: np.ndarray | None) -> None:
 
 
 def as_dtype(floats: np.ndarray, dtype: DTypeLike, name: str) -> np.ndarray:
-    """Return checked floats in another float dtype; raise `DataError` if a value overflows."""
+    """Convert checked floats to another float dtype; raise `DataError` if a value overflows."""
     with np.errstate(over="ignore"):
         return _finite_floats(floats.astype(dtype, copy=False), f"{name} as {np.dtype(dtype)}")
 
@@ -139,14 +120,10 @@ def check_one_dimension(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def host_array(value: Any, name: str) -> np.ndarray:
-    """Return `value` as a NumPy array, in its own dtype and layout; objects that are all text become a text dtype.
+    """Return `value` as a NumPy array in its own dtype and layout; an object array of text gets a text dtype.
 
-    A data frame must hold only real numbers; a single column of a data frame may also hold text.
-
-    Raises:
-        DataError: entries are masked, or a data frame has missing or infinite values.
-        DTypeError: an array on another device, a sparse matrix, or a data frame with columns that are not real numbers.
-        ShapeError: the rows differ in length.
+    A data frame must hold only real numbers; a single column may also hold text. Masked entries, and missing or
+    infinite values of a data frame, raise `DataError`.
     """
     columns = frame_columns(value)
     if columns is not None:
@@ -176,13 +153,13 @@ def host_array(value: Any, name: str) -> np.ndarray:
 
 
 def target_array(y: Any) -> np.ndarray:
-    """Return targets like `host_array`; a data frame with one column gives (n,), and may hold text."""
+    """Convert targets like `host_array`; a data frame with one column gives (n,), and may hold text."""
     columns = [*(frame_columns(y) or ())]
     return column_array(columns[0][1], "y") if len(columns) == 1 else host_array(y, "y")
 
 
 def real_array(value: Any, name: str) -> np.ndarray:
-    """Return `value` as a NumPy array of real numbers, in its own dtype and layout."""
+    """Convert real numbers like `host_array`; raise `DTypeError` for other dtypes."""
     array = host_array(value, name)
     if array.dtype.kind not in "biuf":
         raise DTypeError(

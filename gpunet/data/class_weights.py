@@ -20,17 +20,14 @@ LARGEST = 1e30
 
 
 class ClassWeights(Versioned):
-    """Class weights as the user gave them, and the array that they become once the labels are known.
+    """Class weights as the user gave them, and as an array once the labels are known.
 
     Args:
-        given: the `class_weight` argument of `gpunet.losses.ClassWeightedLoss`.
+        given: the `class_weight` argument of `gpunet.losses.ClassWeightedLoss`; other values raise `ArgumentError`.
 
     Attributes:
         given: float64 (classes,), a dict by class name, "balanced", or None for no weights.
-        known: the same before `begin`; afterwards float64 (classes,), or None for no weights.
-
-    Raises:
-        ArgumentError: `given` is none of these.
+        known: the same before `begin`; afterwards float64 (classes,) or None.
     """
 
     given: np.ndarray | dict[str, float] | str | None
@@ -44,8 +41,7 @@ class ClassWeights(Versioned):
 
         Args:
             target: labels (rows, ...), or distributions (rows, ..., classes).
-            weight: row weights (rows,), which "balanced" takes into account, or None.
-            classes: the class names.
+            weight: row weights (rows,), included in "balanced".
 
         Raises:
             ArgumentError: a weight names an unknown class, or all weights are zero.
@@ -60,7 +56,7 @@ class ClassWeights(Versioned):
         """The weights (classes,), or None for no weights.
 
         Raises:
-            StateError: the weights depend on the labels, and `begin` has not been called.
+            StateError: the weights depend on the labels; call `begin` first.
         """
         if isinstance(self.known, str | dict):
             raise StateError(
@@ -70,7 +66,7 @@ class ClassWeights(Versioned):
         return self.known
 
     def check_shape(self, classes: int) -> None:
-        """Raise `ArgumentError` if the weights are an array for another number of classes."""
+        """Raise `ArgumentError` if an array of weights does not have one weight per class."""
         if isinstance(self.given, np.ndarray) and self.given.shape != (classes,):
             raise ArgumentError(f"class_weight has shape {self.given.shape}; the model has {classes} classes.")
 
@@ -99,7 +95,7 @@ def _checked(given: ClassWeight) -> Any:
 
 
 def _check_range(weights: np.ndarray) -> None:
-    """Refuse weights whose sum over a batch overflows in float32, or that underflow there."""
+    """Raise `ArgumentError` for weights that underflow in float32, or whose sum over a batch overflows."""
     if ((weights > LARGEST) | ((weights > 0) & (weights < 1 / LARGEST))).any():
         raise ArgumentError(
             f"class_weight must hold 0 or numbers from {1 / LARGEST:g} to {LARGEST:g}; only their ratios "

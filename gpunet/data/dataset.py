@@ -1,4 +1,4 @@
-"""Data sets: samples, their targets, and the schema that encodes new rows."""
+"""Hold samples, their targets, and the schema that encodes new rows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from gpunet.data.table.schema import TableSchema
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Samples with their targets, on the host.
+    """Samples with their targets.
 
     Attributes:
         X: features (n, features...): uint8 from IDX files, else float32 or float64.
         y: class indices int64 (n,), or regression targets (n,) or (n, targets), float32 or float64.
-        classes: the class names in the order of their indices; None for regression.
-        name: the name of the data set, such as "digits".
-        schema: how the columns of a table become features; None unless the source is a table.
+        classes: the class names by index; None for regression.
+        schema: how a table's columns become features; None for other sources.
         test: the source's own test part, such as that of MNIST.
-        found: how a table's file was read, in one line.
+        found: the inferred format of a table's file, in one line.
 
     Example:
         >>> data = gn.data.Dataset(np.zeros((4, 2)), np.array([0, 1, 0, 1]), classes=("no", "yes"))
@@ -51,10 +50,10 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """The task that the targets define: "classification" or "regression"."""
+        """The targets' task: "classification" or "regression"."""
         return "regression" if self.classes is None else "classification"
 
     def take(self, indices: ArrayLike) -> Dataset:
-        """Return a data set of the samples at `indices`, copied and without a test part."""
+        """Return a copy of the samples at `indices`, without a test part."""
         rows = np.asarray(indices)
         return replace(self, X=self.X[rows], y=self.y[rows], test=None)

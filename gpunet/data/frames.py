@@ -1,4 +1,4 @@
-"""Convert data frames of pandas, polars and pyarrow, and their columns, to arrays; none of the three is imported."""
+"""Convert data frames of pandas, polars and pyarrow to arrays, without importing any of the three."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMBERS = (Real, Decimal, np.bool_)
 
 
 def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """Return the (name, column) pairs of a data frame; None if `value` is not a data frame."""
+    """Return the (name, column) pairs of a data frame; None for anything else."""
     kind = type(value)  # not the frame itself, whose attributes can be column names
     if hasattr(kind, "column_names"):  # pyarrow
         return zip(value.column_names, value.columns, strict=True)
@@ -27,12 +27,7 @@ def frame_columns(value: Any) -> Iterable[tuple[Any, Any]] | None:
 
 
 def frame_array(frame: Any, columns: Iterable[tuple[Any, Any]], name: str) -> np.ndarray:
-    """Return a data frame of real numbers as an array (rows, columns) in the columns' common dtype.
-
-    Raises:
-        DataError: a value is missing or infinite; the message names its row and column.
-        DTypeError: a column does not hold real numbers; the message names the column.
-    """
+    """Return a data frame of real numbers as an array (rows, columns) in the columns' common dtype."""
     whole = np.asarray(frame)
     if whole.dtype.kind in "biu" or (whole.dtype.kind == "f" and np.isfinite(whole).all()):
         return whole
@@ -50,20 +45,16 @@ def frame_array(frame: Any, columns: Iterable[tuple[Any, Any]], name: str) -> np
 
 
 def is_column(value: Any) -> bool:
-    """Return whether `value` is a column of a data frame, which can report its missing values."""
+    """Return whether `value` is a data frame's column, which can report its missing values."""
     return hasattr(type(value), "isna") or hasattr(type(value), "is_null")
 
 
 def column_array(column: Any, name: str, place: str = "") -> np.ndarray:
-    """Return a column of numbers, text or dates as an array in its own dtype; text becomes a NumPy text dtype.
+    """Return a column of numbers, text or dates as an array in its own dtype; text gets a NumPy text dtype.
 
     Args:
-        name: the name of the column or of its frame in error messages.
-        place: text that follows the row's number in error messages.
-
-    Raises:
-        DataError: a value is missing or infinite; the message names its row.
-        DTypeError: an object is neither a number nor text.
+        name: the column or its frame in error messages.
+        place: text after the row's number in error messages.
     """
     array = np.asarray(column)
     if array.dtype.kind == "f":

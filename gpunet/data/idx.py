@@ -17,16 +17,10 @@ _MAX_EXPANSION = 1032  # maximum compression ratio of DEFLATE (https://zlib.net/
 
 
 def read_idx_folder(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the images and labels of `part` ("train" or "t10k"), or None if the folder has neither file.
+    """Return images uint8 (n, rows, columns) and labels uint8 (n,), or None if the folder has neither file.
 
-    The files are `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte` (or `PART-images.idx3-ubyte`, ...), optionally
-    compressed (`.gz`).
-
-    Returns:
-        Images uint8 (n, rows, columns) and labels uint8 (n,).
-
-    Raises:
-        DataError: one of the two files is missing, invalid, empty or truncated, or their lengths differ.
+    The files, raw or .gz, are `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte` (or `PART-images.idx3-ubyte`, ...);
+    `part` is "train" or "t10k".
     """
     images, labels = _find(folder, f"{part}-images", 3), _find(folder, f"{part}-labels", 1)
     if images is None and labels is None:
@@ -71,7 +65,7 @@ def _read(path: Path, ndim: int) -> np.ndarray:
 
 
 def _check_size(path: Path, shape: tuple[int, ...], size: int) -> None:
-    """Reject a header with no values, or with more than a file of that length can hold, before memory is allocated."""
+    """Reject a header with no values, or with more than the file can hold, before memory is allocated."""
     if not size:
         raise DataError(f"{path}: the file holds no values, its shape is {shape}.")
     if size > path.stat().st_size * _MAX_EXPANSION:

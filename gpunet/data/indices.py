@@ -13,15 +13,10 @@ INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 
 def check_labels(y: Any, n_classes: int, name: str = "y", positions: tuple[int, ...] = ()) -> np.ndarray:
-    """Return the class labels `y`, integers from 0 to `n_classes - 1`, as int64 (n, *positions).
+    """Return class labels, integers from 0 to `n_classes - 1`, as int64; raise by the package's conventions.
 
     Args:
-        positions: the shape of one sample's labels; by default a sample has one label.
-
-    Raises:
-        DataError: `y` is empty, or a label is out of range.
-        DTypeError: the labels are not integers.
-        ShapeError: the shape is not (n, *positions).
+        positions: the shape of one sample's labels; by default a sample has one label. The result is (n, *positions).
 
     Example:
         >>> gn.data.check_labels([0, 2, 1], n_classes=3)
@@ -44,13 +39,7 @@ def check_labels(y: Any, n_classes: int, name: str = "y", positions: tuple[int, 
 
 
 def check_indices(X: Any, n: int, name: str = "X") -> np.ndarray:
-    """Return the indices `X` (rows, ...), integers from 0 to `n - 1`, as int64.
-
-    Raises:
-        DataError: `X` is empty, or an index is out of range.
-        DTypeError: the indices are not integers.
-        ShapeError: `X` is a single number.
-    """
+    """Return indices (rows, ...), integers from 0 to `n - 1`, as int64; raise by the package's conventions."""
     array = real_array(X, name)
     if array.dtype.kind == "f":
         raise DTypeError(
@@ -74,11 +63,7 @@ def _within(array: np.ndarray, n: int, name: str, rule: str) -> np.ndarray:
 
 
 def check_range(indices: np.ndarray, n: int, name: str) -> None:
-    """Check in one pass, cheap enough for every step, that host indices are integers from 0 to `n - 1`.
-
-    Raises:
-        DataError: they are not.
-    """
+    """Raise `DataError` unless host indices are integers from 0 to `n - 1`; fast enough for every step."""
     if indices.dtype.kind not in "iu":
         raise DataError(f"{name} must be integers, got {indices.dtype}.")
     if not indices.size or (indices.dtype == INT64 and np.maximum.reduce(indices.view(UINT64), axis=None) < n):

@@ -10,7 +10,7 @@ from gpunet.errors import ArgumentError, DataError
 
 
 def is_iterable(value: Any) -> bool:
-    """Return whether `value` is iterable, but not an array, a data frame, a dict or text."""
+    """Return whether `value` is iterable, but no array, data frame, dict or text."""
     kind = type(value)
     is_data = isinstance(value, str | bytes | Mapping) or hasattr(kind, "__array__")
     return (hasattr(kind, "__iter__") or _is_sequence(kind)) and not is_data and frame_columns(value) is None
@@ -21,7 +21,7 @@ def _is_sequence(kind: type) -> bool:
 
 
 def check_iterable(value: Any, call: str) -> None:
-    """Raise `ArgumentError` unless `value` is an iterable of batches; `call` is a call without targets."""
+    """Raise `ArgumentError` unless `value` is an iterable of batches; `call` names the call without targets."""
     if not is_iterable(value):
         raise ArgumentError(
             f"{call}: y is missing; it can be omitted only if X is an iterable of batches (X, y), such as a "
@@ -30,7 +30,7 @@ def check_iterable(value: Any, call: str) -> None:
 
 
 def length(batches: Any) -> int | None:
-    """Return the number of batches, or None if the iterable has no length."""
+    """Return the number of batches; None if it is unknown."""
     try:
         return len(batches)
     except (TypeError, NotImplementedError):
@@ -38,11 +38,11 @@ def length(batches: Any) -> int | None:
 
 
 def numbered(batches: Any) -> Iterator[tuple[int, list[Any]]]:
-    """Yield each batch's number, counted from 1, and its arrays (X, y) or (X, y, weight).
+    """Yield each batch's number, from 1 on, and its arrays (X, y) or (X, y, weight).
 
     Raises:
         DataError: a batch has another form, there are no batches, or fewer than `len` of the iterable.
-        Exception: an exception of the iterable, with a note that names the last batch it yielded.
+        Exception: raised by the iterable; a note names the last batch it yielded.
     """
     number = 0
     for number, batch in enumerate(_noted(batches), 1):

@@ -1,4 +1,4 @@
-"""A table with its target column, which becomes a data set once its training rows are known."""
+"""Read a table with its target column; encode it once the training rows are known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpunet.errors import DataError, GpunetWarning
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a table is read and its columns are used; see `ReadOptions` and `TableSchema.fit`.
+    """How to read a table and use its columns; see `ReadOptions` and `TableSchema.fit`.
 
     Example:
         >>> import pandas as pd
@@ -47,7 +47,6 @@ class LabelledTable:
     Attributes:
         y: the targets, as in a `Dataset`.
         classes: the class names; None for regression.
-        options: how the table is read and its columns are used.
 
     Example:
         >>> import pandas as pd
@@ -74,14 +73,13 @@ class LabelledTable:
         Args:
             source: see `read_table`.
             target: the column to predict; by default the last one.
-            task: classification or regression; by default inferred as in `gpunet.data.load`.
-            options: how the table is read and its columns are used.
+            task: by default inferred as in `gpunet.data.load`.
 
         Warns:
             GpunetWarning: the target looks like an identifier, or rows are left out.
 
         Raises:
-            DataError: the file cannot be read; the target column is unknown, has missing values, or is constant.
+            DataError: an unreadable file; an unknown or constant target, or one with missing values.
         """
         options = options or TableOptions()
         text = [name for name, role in options.roles.items() if role == "category"]
@@ -99,10 +97,7 @@ class LabelledTable:
         return cls(table, target, y, classes, options)
 
     def dataset(self, train_rows: np.ndarray | None = None) -> Dataset:
-        """Return all rows as features, encoded by the schema of the training rows (by default all rows).
-
-        Raises the errors of `TableSchema.fit`.
-        """
+        """Encode all rows by the schema of the training rows (by default all rows); raise like `TableSchema.fit`."""
         schema = _schema(self.table, self.target, self.options, train_rows)
         name = Path(self.table.name).name.split(".")[0]
         return Dataset(schema.encode(self.table), self.y, self.classes, name, schema, found=self.table.found)

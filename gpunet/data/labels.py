@@ -15,11 +15,7 @@ MAX_INTEGER_CLASSES = 20
 
 
 def infer_task(values: np.ndarray) -> Task:
-    """Return the task that a target (n,) or (n, targets) suggests.
-
-    Text and booleans are classes. Numbers are classes if all are integers, at most 20 are distinct, and each occurs
-    twice or more on average; otherwise they are regression targets.
-    """
+    """Return the task that a target (n,) or (n, targets) suggests, by the rule in `gpunet.data.load`."""
     if values.dtype.kind in "bU":
         return "classification"
     if values.ndim != 1 or (values != np.round(values)).any():
@@ -29,19 +25,11 @@ def infer_task(values: np.ndarray) -> Task:
 
 
 def encode_target(values: np.ndarray, task: Task | None = None) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the target as `Dataset` holds it, and its class names.
+    """Return a target as `Dataset` holds it, and its sorted class names (None for regression).
 
     Args:
         values: text (n,), or numbers (n,) or (n, targets).
-        task: the task; by default that of `infer_task`.
-
-    Returns:
-        Class indices int64 (n,) and the sorted class names, or float targets and None.
-
-    Raises:
-        DataError: a value is missing or infinite, or a regression target is text.
-        DTypeError: the values are neither text nor real numbers.
-        ShapeError: class labels have several columns.
+        task: by default that of `infer_task`.
     """
     numbers = None if values.dtype.kind == "U" else check_targets(values)
     if (task or infer_task(values)) == "regression":
@@ -53,12 +41,7 @@ def encode_target(values: np.ndarray, task: Task | None = None) -> tuple[np.ndar
 
 
 def label_indices(values: np.ndarray, classes: tuple[str, ...], name: str = "y") -> np.ndarray:
-    """Return labels (n,) of text or numbers as indices int64 (n,) into `classes`.
-
-    Raises:
-        DataError: a label is not among the classes.
-        ShapeError: the labels have several columns.
-    """
+    """Return labels (n,) of text or numbers as indices int64 (n,) into `classes`."""
     index = {known: i for i, known in enumerate(classes)}
     names = [class_name(value) for value in check_one_dimension(values, name).tolist()]
     for row, label in enumerate(names):
@@ -68,11 +51,11 @@ def label_indices(values: np.ndarray, classes: tuple[str, ...], name: str = "y")
 
 
 def class_name(value: str | float) -> str:
-    """Return the class name of a label: 3 and 3.0 are both "3"."""
+    """Return a label's class name: 3 and 3.0 are both "3"."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def listing(names: tuple[str, ...] | list[str]) -> str:
-    """Return at most 20 of the names as text for an error message."""
+    """List at most 20 of the names in an error message."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(map(repr, names[:20])) + more

@@ -1,4 +1,4 @@
-"""Read rows of memory-mapped arrays on demand, and release the pages again, so that resident memory stays bounded."""
+"""Read memory-mapped arrays on demand and release their pages, so that resident memory stays bounded."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def is_mapped(*arrays: Any) -> bool:
 
 
 class MappedRows:
-    """Selected rows of arrays, some of them memory-mapped; iterating yields copies of all these rows in blocks.
+    """Selected rows of arrays, some of them memory-mapped; iteration yields copies of these rows in blocks.
 
     Args:
-        arrays: arrays with the same number of rows, (all rows, ...).
-        rows: the selected rows' indices (rows,); all rows by default.
+        arrays: arrays with the same number of rows.
+        rows: the indices of the selected rows; by default all.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], rows: np.ndarray | None = None):
@@ -41,7 +41,7 @@ class MappedRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the selected rows of the first array."""
+        """The shape of the first array's selected rows."""
         return len(self._rows), *self._arrays[0].shape[1:]
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
@@ -50,7 +50,7 @@ class MappedRows:
             yield self.take(slice(start, start + size))
 
     def take(self, chosen: slice | np.ndarray) -> list[np.ndarray]:
-        """Return a copy of some selected rows of each array; `chosen` indexes the selected rows."""
+        """Return a copy of each array's rows at `chosen`, an index into the selected rows."""
         rows = self._rows[chosen]
         at_once = len(rows) < 2 or self._max_mapped(rows) <= MAX_RESIDENT
         size = len(rows) if at_once else max(MAX_RESIDENT // (self._bytes_of_row + PAGE), 1)

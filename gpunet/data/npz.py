@@ -1,4 +1,4 @@
-"""Read arrays from npz files: only the requested ones, and only if their sizes match their headers."""
+"""Read arrays from npz files, only if their sizes match their headers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gpunet.files import check_regular
 
 
 def read_npz(path: Path, names: Iterable[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return those of the named arrays that an npz file has, and the sorted names of all its arrays.
+    """Return those of the named arrays that a file has, and the sorted names of all its arrays.
 
     Raises:
-        DataError: the file is not an npz file of plain arrays, is truncated, or an array's size contradicts its header.
+        DataError: not an npz file of plain arrays, truncated, or an array's size contradicts its header.
     """
     try:
         check_regular(path)

@@ -25,7 +25,7 @@ SUPPORTED = (
 
 
 def digits() -> Dataset:
-    """Return the 1,797 embedded images of handwritten digits: X (1797, 64) of values 0 to 16, classes "0" to "9".
+    """Return the 1,797 embedded images of handwritten digits: X (1797, 64), values 0 to 16, classes "0" to "9".
 
     Source: the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998, UCI Machine
     Learning Repository, https://doi.org/10.24432/C50P49, CC BY 4.0.
@@ -49,26 +49,25 @@ def load(
         source: one of
 
             - "digits": the embedded digits, see `digits`. Pass `Path("digits")` for a folder of that name.
-            - a table: a `.csv`, `.tsv`, `.txt` or `.data` file, optionally compressed (`.csv.gz`), a `.parquet` file,
-              or "-" for CSV from standard input. `TableSchema` encodes its columns as features, with medians and
-              categories of all rows; `LabelledTable.dataset` takes them from the training rows only. Needs pandas.
+            - a table: a `.csv`, `.tsv`, `.txt` or `.data` file, raw or compressed (`.csv.gz`), a `.parquet` file, or
+              "-" for CSV from standard input. `TableSchema` encodes it, with medians and categories of all rows;
+              `LabelledTable.dataset` takes them from the training rows only. Needs pandas.
             - a `.npz` file with arrays X (n, features...) and y (n,) or (n, targets); (n, 1) becomes (n,). Optional
-              arrays are `classes`, the class names that y indexes, and X_test and y_test. Pickled objects are rejected.
+              arrays are `classes`, the class names that y indexes, X_test and y_test. Pickled objects are rejected.
             - a folder of MNIST-style IDX files, raw or .gz: train-images-idx3-ubyte, train-labels-idx1-ubyte and
               optionally t10k-... for the test part. X is uint8 (n, rows * columns).
-        target: the table's column to predict; the last one by default.
-        task: whether the target of a table or npz file holds classes (text, numbers or both) or continuous values. By
-            default text and booleans are classes; numbers are classes if all are integers, at most 20 are distinct,
-            and each occurs twice or more on average.
+        target: the table's column to predict; by default the last one.
+        task: "classification" or "regression", for a table or npz file. By default text and booleans are classes;
+            numbers are classes if all are integers, at most 20 are distinct, and each occurs twice or more on average.
         table: how to read a table, and the roles of its columns.
 
     Warns:
-        GpunetWarning: columns of a table are ignored; the message names them and says why.
+        GpunetWarning: columns of a table are ignored; the message says which and why.
 
     Raises:
-        ArgumentError: `target`, `task` or `table` does not apply to this kind of source.
-        DataError: the source is missing, unknown or invalid; the message names the place of the error.
-        MissingPackageError: pandas, which reads tables, is not installed.
+        ArgumentError: `target`, `task` or `table` does not apply to this source.
+        DataError: the source is missing, unknown or invalid; the message says where.
+        MissingPackageError: a table needs pandas, which is not installed.
 
     Example:
         >>> gn.data.load("digits")
@@ -98,7 +97,7 @@ def load(
 
 
 def kind_of(source: str | Path) -> str:
-    """Return the kind of a source: "digits", "folder", "table", or a file's suffix, such as ".npz"."""
+    """Return "digits", "folder", "table", or a file's suffix, such as ".npz"."""
     if source == "digits":
         return "digits"
     if Path(source).is_dir():
@@ -131,7 +130,7 @@ def _load_npz(path: Path, task: Task | None) -> Dataset:
 
 
 def _dataset_of(arrays: dict[str, np.ndarray], names: list[str], name: str, task: Task | None) -> Dataset:
-    """Return the data set made of the arrays of an npz file; `names` are the names of all arrays in it."""
+    """Make a data set of an npz file's arrays; `names` are the names of all arrays in it."""
     needed = {"X", "y", "X_test", "y_test"} if {"X_test", "y_test"} & arrays.keys() else {"X", "y"}
     if missing := sorted(needed - arrays.keys()):
         raise DataError(f"no array {listing(missing)}; the file holds {listing(names)}.")

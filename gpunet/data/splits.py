@@ -15,17 +15,16 @@ from gpunet.errors import ArgumentError, DataError
 def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
     """Split samples at random into disjoint parts that cover all of them; stratify by class labels.
 
-    The result depends only on `y`, `fractions` and `seed`: it is computed from Philox's raw bits, which are the same on
-    every platform and in every version of NumPy.
+    The result depends only on `y`, `fractions` and `seed`, not on the platform or NumPy's version.
 
         train, validation, test = split_indices(y, (0.64, 0.16, 0.2), seed=0)
 
     Args:
         y: class labels (n,), float targets (n, ...), or the number n of samples. Labels stratify the split: each class
             is divided in the given proportions (rounded by largest remainder), and every part gets at least one of its
-            samples. Classes with fewer samples than there are parts are divided in these proportions together; the
-            largest part gets the first sample of each. Float targets do not influence the split.
-        fractions: the fraction of each part; positive, with a sum of 1.
+            samples. Classes with fewer samples than parts are divided together; the largest part gets the first sample
+            of each. Float targets do not influence the split.
+        fractions: positive, with a sum of 1.
         seed: an integer >= 0.
 
     Returns:
@@ -45,6 +44,7 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ArgumentError(f"seed={seed!r}: use an integer >= 0.")
     part = np.empty(y if isinstance(y, int | np.integer) else len(np.asarray(y)), np.int64)
+    # Philox's raw bits are the same on every platform and in every version of NumPy
     order = np.argsort(np.random.Philox(int(seed)).random_raw(part.size), kind="stable")
     small = [0] * len(fractions)
     for members in _classes(y, order):

@@ -1,4 +1,4 @@
-"""Standardise features to mean 0 and standard deviation 1, with the statistics of the training part."""
+"""Standardise features to mean 0 and standard deviation 1 with the statistics of the training part."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ _BLOCK_ROWS = 1024
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Standardizer:
-    """The map x -> (x - mean) * (1 / scale) of each feature, and its inverse.
+    """Map each feature x to (x - mean) * (1 / scale), and back.
 
-    It is computed in float64 and rounded once. The bits are the same on every device, because a compiler cannot fuse a
-    subtraction followed by a multiplication.
+    It is computed in float64 and rounded once, with the same bits on every device.
 
     Attributes:
         mean: float64, with the shape of one sample.
-        scale: float64, with the same shape; the standard deviation, or 1 for a constant feature.
+        scale: like `mean`; the standard deviation, or 1 for a constant feature.
 
     Example:
         >>> standardizer = gn.data.Standardizer.fit([[1.0, 5.0], [3.0, 5.0]])
@@ -41,15 +40,14 @@ class Standardizer:
 
     @classmethod
     def fit(cls, X: ArrayLike, *, category_columns: int = 0) -> Standardizer:
-        """Return the standardizer for the samples `X` (n, features...) or targets (n,).
+        """Return the standardizer of the samples (n, features...) or targets (n,).
 
         Args:
             X: an array, a nested list or a data frame.
-            category_columns: the number of features with category indices; they are the last ones and stay unchanged.
+            category_columns: how many of the last features are category indices, which stay unchanged.
 
         Raises:
-            ArgumentError: `category_columns` is negative.
-            DataError: `X` is empty, has NaN or infinite values, or values whose squares overflow.
+            DataError: `X` is empty, or has values that are NaN, infinite, or overflow when squared.
             ShapeError: `category_columns` exceeds the number of features.
         """
         samples = check_targets(X, "X")
@@ -78,14 +76,13 @@ class Standardizer:
         return 1 / np.asarray(self.scale, np.float64)
 
     def apply(self, X: ArrayLike, dtype: np.dtype[Any] | None = None) -> np.ndarray:
-        """Return the standardised samples `X` (n, features...).
+        """Standardise samples (n, features...).
 
         Args:
             X: an array, not checked for NaN; or anything else that `fit` accepts, which is checked.
-            dtype: a float dtype; by default that of `X`, or a float dtype that can hold the integers of `X`.
+            dtype: a float dtype; by default that of `X`, or one that can hold the integers of `X`.
 
-        Raises:
-            ShapeError: the shape of a sample differs from that of the fitted samples.
+        Samples of another shape than the fitted ones raise `ShapeError`.
         """
         if not isinstance(X, np.ndarray):
             X = check_targets(X, "X")
@@ -98,12 +95,13 @@ class Standardizer:
         return out
 
     def write(self, X: np.ndarray, centred: np.ndarray, out: np.ndarray) -> None:
-        """Write the standardised `X` to `out`; `centred` is a float64 buffer of the same shape."""
+        """Standardise `X` into `out`; `centred` is a float64 buffer of the same shape."""
+        # a compiler cannot fuse a subtraction followed by a multiplication, so that all devices give the same bits
         np.subtract(X, self.mean, centred, dtype=np.float64)
         np.multiply(centred, self.factor, out)
 
     def check_fits(self, X: np.ndarray, dtype: np.dtype[Any]) -> None:
-        """Raise `DataError` if a standardised value of `X` overflows a float dtype; else raise like `apply`."""
+        """Raise `DataError` if a standardised value of `X` overflows `dtype`; else raise like `apply`."""
         self._check_shape(X)
         largest = np.iinfo(X.dtype).max if X.dtype.kind in "iu" else 2 * math.sqrt(np.vdot(X, X))  # an upper bound
         with np.errstate(over="ignore"):

@@ -1,7 +1,4 @@
-"""Check the gradients of layers, losses and activations, including your own.
-
-Gradients are compared with finite differences in float64 (`differences.py`), CUDA expressions with NumPy.
-"""
+"""Check the gradients of layers, losses and activations, including your own."""
 
 from __future__ import annotations
 
@@ -33,26 +30,18 @@ def check_gradients(
 ) -> GradientReport:
     """Check the gradients of a layer, model, loss or activation in float64.
 
-    - A layer or model is checked on its device: the gradients of the input and of all parameters, and whether
-      `backward` fills them all. The check uses a copy with slightly changed parameters, so that initial ones and zeros
-      cannot hide errors.
-    - A loss is checked on the current device, without and with row weights; with them it must be the weighted mean of
-      the rows' losses.
-    - CUDA expressions of activations, including those inside a layer, are compared with the NumPy code on the current
-      GPU, or on the simulated GPU if the current device is the CPU.
+    - A layer or model is checked on its device: the gradients of the input and of all parameters, in a copy with
+      slightly changed parameters, so that initial ones and zeros cannot hide errors.
+    - A loss is checked on the current device, also with row weights.
+    - CUDA expressions of activations, also inside a layer, are compared with the NumPy code on the current GPU, or on
+      the simulated GPU if the current device is the CPU.
 
     Args:
-        subject: the object to check.
         x: a batch for a layer (required), or predictions for a loss; or the shape of a random array.
         target: targets of a loss; by default random ones for its task.
 
-    Returns:
-        A report of what was checked, and of what was not checked and why.
-
     Raises:
-        GradientError: a gradient is wrong; the message names the parameter and element, and gives the expected and the
-            actual value.
-        ArgumentError: `subject` has no gradients, or `x` is missing for a layer.
+        GradientError: a gradient is wrong; the message names the parameter and the element.
         CompileError: a CUDA expression does not compile.
 
     Example:

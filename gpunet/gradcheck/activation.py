@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.device import CPU, Device, current_device, get_device, to_host
+from gpunet.default_device import current_device
+from gpunet.device import CPU, Device, get_device, to_host
 from gpunet.errors import DeviceError, GradientError
 from gpunet.gradcheck.differences import STEP, TOLERANCE
 from gpunet.gradcheck.report import GradientReport

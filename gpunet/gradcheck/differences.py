@@ -1,8 +1,7 @@
 """Check a gradient with directional finite differences in float64.
 
 For a function f, a point x and a direction v, (f(x + h·v) - f(x - h·v)) / 2h must equal <gradient, v>. A few random
-directions detect a wrong element of a gradient almost surely, with two evaluations each. Bisection of a direction then
-finds the element.
+directions detect a wrong element almost surely. Bisection of a direction then finds it.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ def require_gradient(
         where: name of the gradient, for the error message.
         value: returns the function's value for the current contents of `view`.
         view: float64 array on any device; it is restored after the check.
-        gradient: the gradient to check, in the shape of `view`.
         size: magnitude of the values that `value` sums.
     """
     device, point = device_of(view), np.array(to_host(view))

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunet.device import Array, current_device, to_host
+from gpunet.default_device import current_device
+from gpunet.device import Array, to_host
 from gpunet.errors import GradientError
 from gpunet.gradcheck.differences import described, random_batch, require_gradient
 from gpunet.gradcheck.report import GradientReport

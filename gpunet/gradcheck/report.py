@@ -7,13 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GradientReport:
-    """The result of a successful `check_gradients`.
-
-    Attributes:
-        subject: repr of the checked object.
-        checked: the gradients and properties that are correct.
-        unchecked: what was not checked, and why.
-    """
+    """The result of a successful `check_gradients`: what is correct, and what was not checked and why."""
 
     subject: str
     device: str

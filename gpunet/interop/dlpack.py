@@ -17,16 +17,14 @@ def from_dlpack(x: Any) -> Array:
     """Return an array that shares the memory of another library's array, on the same device.
 
     Args:
-        x: a tensor of PyTorch, or an array of JAX, CuPy, NumPy or any other library with DLPack, on the CPU or a GPU.
+        x: a tensor of PyTorch, or an array of any library with DLPack, such as JAX or CuPy.
 
     Returns:
-        A NumPy array, or a CuPy array on the same GPU, with the same shape, strides and dtype. Writes to one array are
-        visible in the other. A JAX array on the CPU gives a read-only array.
+        A NumPy array, or a CuPy array on the same GPU; read-only for a JAX array on the CPU.
 
     Raises:
         DeviceError: `x` is neither on the CPU nor on a usable CUDA GPU.
-        DTypeError: `x` does not support DLPack, or its library does not export it: bfloat16, or a tensor that requires
-            gradients.
+        DTypeError: the library does not export `x`: bfloat16, or a tensor that requires gradients.
 
     Example:
         >>> a = np.zeros(3)
@@ -54,11 +52,7 @@ def to_dlpack(a: Array) -> Array:
     """Return `a` itself if other libraries can safely share its memory, else a copy.
 
     `torch.from_dlpack(gn.interop.to_dlpack(a))` is safe for every array. Without it, PyTorch aborts the process on a
-    negative stride and makes read-only memory writable; JAX refuses both. Parameters and arrays that gpunet returns are
-    not copied.
-
-    Raises:
-        DTypeError: `a` is not an array.
+    negative stride and makes read-only memory writable; JAX refuses both.
 
     Example:
         >>> a = np.arange(3.0)

@@ -28,26 +28,21 @@ def to_onnx(
 ) -> None:
     """Export a model, or an estimator of `gpunet.sklearn`, to an ONNX file (IR version 10).
 
-    - Input "X", (rows, features...): any number of raw rows, as for `model.predict`; int64 if the first layer takes
-      indices, float64 if the model was trained on a table (float32 lacks the digits of a time with seconds), else
-      float32.
-    - Output "prediction": the result of `model.predict`: class names (of an estimator, its labels of any type), class
-      indices, or values in the units of the training targets.
-    - Output "probabilities" of a classifier: the result of `model.predict_proba`.
+    - Input "X", (rows, features...): raw rows as for `model.predict`, in float32; int64 if the first layer takes
+      indices, float64 if the model was trained on a table.
+    - Output "prediction": the result of `model.predict`; of a classifier also "probabilities", that of `predict_proba`.
 
-    The standardisation of a table's features is float64; all other floating-point constants are float32, even if the
-    model is float64. If the model was trained on a table, the metadata contains the names of the "features" and the
-    "schema", both as JSON; `TableSchema.from_json` reads the schema and converts a table to X.
+    Constants are float32, except the standardisation of a table's features. The metadata of such a model contains the
+    names of the "features" and the "schema" as JSON; `TableSchema.from_json` reads the schema and converts a table to
+    X.
 
     Args:
-        model: the model or the fitted estimator, on any device.
-        input_shape: the shape of one row of X, with None for an axis of any length, such as (None, 3) for any number of
-            steps with 3 features; by default that of the model's standardisation, else that of its first layer.
+        input_shape: the shape of one row of X, with None for an axis of any length; by default that of the
+            standardisation, else that of the first layer.
         opset: the ONNX opset version, 20 or 21.
 
     Raises:
-        ArgumentError: a layer or activation has no ONNX form; `model` is neither a model nor a fitted estimator;
-            `input_shape` is invalid or missing; another opset.
+        ArgumentError: a layer or activation has no ONNX form, or `input_shape` is needed.
         DataError: a number is too large for float32.
         MissingPackageError: onnx is not installed.
         OSError: the file cannot be written; an existing file stays intact.
@@ -71,6 +66,7 @@ def to_onnx(
     network = model if isinstance(model, Model) else as_model(model)
     row = input_row(network, input_shape)
     graph = Graph()
+    # float32 lacks the digits of a table's times with seconds
     kind = INT64 if network.index_range is not None else FLOAT if network.schema is None else DOUBLE
     x = _standardised(graph, network.input_scaler, kind)
     y = add_layer(graph, network, x, row)

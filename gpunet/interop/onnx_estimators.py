@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpunet.device import use_device
+from gpunet.default_device import use_device
 from gpunet.errors import ArgumentError
 from gpunet.initializers import initialized_with_zeros
 from gpunet.losses import Task
@@ -32,11 +32,7 @@ class Estimator(Protocol):
 
 
 def as_model(estimator: Estimator) -> MLP:
-    """Return a model with the weights and classes of an estimator, without its output activation.
-
-    Raises:
-        ArgumentError: not a fitted estimator.
-    """
+    """Return a model with the weights and classes of a fitted estimator, without its output activation."""
     if not hasattr(estimator, "coefs_"):
         raise ArgumentError(f"to_onnx takes a model or a fitted estimator of gpunet.sklearn, got {estimator!r}.")
     weights, biases = estimator.coefs_, estimator.intercepts_

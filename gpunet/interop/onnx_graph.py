@@ -13,12 +13,7 @@ FLOAT, INT64, DOUBLE = 1, 7, 11
 
 
 class Graph:
-    """An ONNX graph under construction; nodes refer to values by name.
-
-    Attributes:
-        nodes: the nodes so far (`onnx.NodeProto`).
-        constants: the constants that they use (`onnx.TensorProto`).
-    """
+    """An ONNX graph under construction (`onnx.NodeProto`, `onnx.TensorProto`); nodes refer to values by name."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -29,7 +24,7 @@ class Graph:
 
         Args:
             *inputs: names of values, or arrays, which become constants; "" omits an optional input.
-            output: the name of the output; a unique name by default.
+            output: the name of the output; by default a unique one.
         """
         from onnx import helper
 

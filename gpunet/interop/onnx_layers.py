@@ -1,14 +1,15 @@
-"""A table of functions that add a layer or an activation to an ONNX graph."""
+"""A table of functions that add a layer to an ONNX graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpunet.device import to_host
 from gpunet.errors import ArgumentError
+from gpunet.interop.onnx_activations import form_of, layer_activation
 from gpunet.interop.onnx_graph import DOUBLE, FLOAT, INT64, Graph
 from gpunet.interop.onnx_shapes import Row, fixed, output_row
 from gpunet.layers import (
@@ -40,53 +41,19 @@ from gpunet.layers import (
 )
 from gpunet.layers.stack import Stack
 from gpunet.models import MLP, Sequential
-from gpunet.ops.activations import (
-    ELU,
-    FAR,
-    GELU,
-    SELU,
-    SELU_LIMIT,
-    SELU_SCALE,
-    ActivationFunction,
-    GELUTanh,
-    Identity,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    SoftClip,
-    Softplus,
-    Tanh,
-)
 from gpunet.ops.window import Window
 
 LayerForm: TypeAlias = Callable[[Graph, Any, str, Row], str]
 """Adds a layer's nodes: takes graph, layer, input name and the shape of an input row; returns the output name."""
 
-ActivationForm: TypeAlias = Callable[[Graph, Any, str], str]
-"""Adds an activation's nodes: takes graph, activation and input name; returns the output name."""
-
 
 def add_layer(graph: Graph, layer: Layer, x: str, row: Row) -> str:
-    """Add the nodes of a layer's inference to the graph and return the name of its output.
+    """Add the nodes of a layer's inference to the graph; return the name of its output.
 
-    Args:
-        x: the name of its input.
-        row: the shape of one input row.
-
-    Raises:
-        ArgumentError: the layer, or an activation in it, has no ONNX form.
+    `x` is the name of its input, `row` the shape of an input row.
     """
-    form: LayerForm = _form(LAYERS, layer)
+    form: LayerForm = form_of(LAYERS, layer)
     return form(graph, layer, x, row)
-
-
-def _form(table: Mapping[Any, Any], which: object) -> Any:
-    # by exact type, because a subclass may compute something else
-    if type(which) not in table:
-        known = ", ".join(cls.__name__ for cls in table)
-        raise ArgumentError(f"{type(which).__name__} has no ONNX form; these do: {known}.")
-    return table[type(which)]
 
 
 def _stack(graph: Graph, stack: Stack, x: str, row: Row) -> str:
@@ -102,7 +69,7 @@ def _linear(graph: Graph, layer: Linear, x: str, row: Row) -> str:
     y = graph.add("MatMul", x, to_host(layer.params["weight"]))
     if "bias" in layer.params:
         y = graph.add("Add", y, to_host(layer.params["bias"]))
-    return _activation(graph, layer, y, row)
+    return layer_activation(graph, layer, y, row)
 
 
 def _residual(graph: Graph, layer: Residual, x: str, row: Row) -> str:
@@ -112,7 +79,7 @@ def _residual(graph: Graph, layer: Residual, x: str, row: Row) -> str:
 def _glu(graph: Graph, layer: GLU, x: str, row: Row) -> str:
     half = fixed(layer, (0, *output_row(layer, row))[layer.dim])
     a, b = (graph.add("Slice", x, *np.array([[at], [at + half], [layer.dim]])) for at in (0, half))
-    return graph.add("Mul", a, _activation(graph, layer, b, row))
+    return graph.add("Mul", a, layer_activation(graph, layer, b, row))
 
 
 def _entity_embedding(graph: Graph, layer: EntityEmbedding, x: str, row: Row) -> str:
@@ -186,7 +153,7 @@ def _positions(graph: Graph, layer: SinusoidalPositions, x: str, row: Row) -> st
 
 def _convolution(graph: Graph, layer: Conv1d | Conv2d, x: str, row: Row) -> str:
     params = (to_host(a) for a in layer.params.values())  # the weight and, if there is one, the bias
-    return _activation(graph, layer, graph.add("Conv", x, *params, group=layer.groups, **_window(layer)), row)
+    return layer_activation(graph, layer, graph.add("Conv", x, *params, group=layer.groups, **_window(layer)), row)
 
 
 def _avg_pool(graph: Graph, layer: AvgPool2d, x: str, row: Row) -> str:
@@ -221,21 +188,8 @@ def _recurrent(
     return graph.add("Transpose", h, perm=(1, 0, 2)) if layer.return_sequences else graph.add("Gather", h, np.array(-1))
 
 
-def _soft_clip(graph: Graph, f: SoftClip, z: str) -> str:
-    ratio = graph.add("Clip", graph.add("Mul", z, np.array(1 / f.limit)), np.array(-FAR), np.array(FAR))
-    root = graph.add("Sqrt", graph.add("Add", graph.add("Mul", ratio, ratio), np.array(1.0)))
-    return graph.add("Mul", graph.add("Div", ratio, root), np.array(f.limit))
-
-
-def _activation(graph: Graph, layer: Any, z: str, row: Row) -> str:
-    """Add the activation of a layer."""
-    function: ActivationFunction = layer.activation
-    form: ActivationForm = _form(ACTIVATIONS, function)
-    return form(graph, function, z)
-
-
 LAYERS: dict[type[Layer], LayerForm] = {
-    Activation: _activation,
+    Activation: layer_activation,
     AvgPool2d: _avg_pool,
     BatchNorm1d: _batch_norm,
     BatchNorm2d: _batch_norm,
@@ -261,19 +215,4 @@ LAYERS: dict[type[Layer], LayerForm] = {
     SinusoidalPositions: _positions,
     SwiGLU: _stack,
     TransformerEncoderLayer: _stack,
-}
-
-ACTIVATIONS: dict[type[ActivationFunction], ActivationForm] = {
-    ELU: lambda graph, f, z: graph.add("Elu", z, alpha=f.alpha),
-    GELU: lambda graph, f, z: graph.add("Gelu", z),
-    GELUTanh: lambda graph, f, z: graph.add("Gelu", z, approximate="tanh"),
-    Identity: lambda graph, f, z: z,
-    LeakyReLU: lambda graph, f, z: graph.add("LeakyRelu", z, alpha=f.negative_slope),
-    ReLU: lambda graph, f, z: graph.add("Relu", z),
-    SELU: lambda graph, f, z: graph.add("Selu", z, alpha=SELU_LIMIT / SELU_SCALE, gamma=SELU_SCALE),
-    SiLU: lambda graph, f, z: graph.add("Mul", z, graph.add("Sigmoid", z)),
-    Sigmoid: lambda graph, f, z: graph.add("Sigmoid", z),
-    SoftClip: _soft_clip,
-    Softplus: lambda graph, f, z: graph.add("Softplus", z),
-    Tanh: lambda graph, f, z: graph.add("Tanh", z),
 }

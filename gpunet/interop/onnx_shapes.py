@@ -28,11 +28,7 @@ LENGTHS = 2**30, 2**31
 
 
 def output_row(layer: Layer, row: Row) -> Row:
-    """Return the output shape of one row; None for an axis whose length depends on a free axis.
-
-    Raises:
-        ShapeError: the layer does not accept rows of this shape.
-    """
+    """Return the output shape of one row; None for an axis whose length depends on a free axis."""
     first, second = (layer.output_shape(tuple(length if size is None else size for size in row)) for length in LENGTHS)
     return tuple(size if size == other else None for size, other in zip(first, second, strict=True))
 
@@ -41,8 +37,8 @@ def input_row(model: Model, input_shape: Any) -> Row:
     """Return the shape of one row of X: the given one, else the one that the model determines.
 
     Raises:
-        ArgumentError: the shape is not known, or `input_shape` is invalid.
-        ShapeError: the shape is not that of the standardisation, or the model does not accept it.
+        ArgumentError: the shape is not known.
+        ShapeError: the standardisation or the model does not accept it.
     """
     standardised = model.input_scaler and model.input_scaler.mean.shape
     row = (standardised or _known(model)) if input_shape is None else _checked(input_shape)
@@ -66,11 +62,7 @@ def input_row(model: Model, input_shape: Any) -> Row:
 
 
 def fixed(layer: Layer, size: int | None) -> int:
-    """Return the size of an axis that must be fixed for the layer's ONNX form.
-
-    Raises:
-        ArgumentError: the axis is free.
-    """
+    """Return the size of an axis; raise `ArgumentError` if it is free, as the layer's ONNX form needs a fixed size."""
     if size is None:
         raise ArgumentError(f"{layer!r} has no ONNX form for an axis of any length; give the length in input_shape.")
     return size

@@ -24,24 +24,20 @@ from gpunet.models import Model
 def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules: Sequence[str] | None = None) -> None:
     """Copy the weights of a PyTorch module into a model. Only names and shapes are checked, not the computation.
 
-    Tensors are assigned to layers by name if the names are those of a `torch.nn.Sequential` of the same layers, where
-    the activation of a `Linear` or convolution and the flattening of a `GlobalAvgPool2d` are separate modules.
-    Otherwise they are assigned in the order of the numbers in their names, such as fc1 and fc2. A
-    `TransformerEncoderLayer` corresponds to PyTorch's with `norm_first=True`. Set the model's scalers to the
-    standardisation that the module was trained with, or to None.
+    Tensors are assigned by name if the names are those of a `torch.nn.Sequential` of the same layers, where activations
+    and the flattening of a `GlobalAvgPool2d` are separate modules; otherwise in the order of the numbers in their
+    names, such as fc1 and fc2. A `TransformerEncoderLayer` corresponds to PyTorch's with `norm_first=True`. Set the
+    model's scalers to the standardisation that the module was trained with, or to None.
 
     Args:
-        model: the model, on any device; tensors are rounded to its dtype.
-        source: a state_dict (tensors, or arrays on any device), or a safetensors file, which needs no PyTorch.
-        modules: names of the PyTorch modules with the weights, in the order of the model's layers, such as
-            ["hidden", "out"]; [""] for the state_dict of a single layer.
+        source: a state_dict of tensors or arrays, or a safetensors file, which needs no PyTorch.
+        modules: names of the PyTorch modules with weights, in the order of the model's layers; [""] for a single layer.
 
     Raises:
-        ArgumentError: tensors are missing, belong to no layer, or have the wrong shape (all are listed, and the model
-            is unchanged); a layer has no PyTorch equivalent; the names give no order.
-        DTypeError: a tensor has integers or complex numbers instead of floats.
+        ArgumentError: tensors do not match the model, which is unchanged then; a layer has no PyTorch equivalent; the
+            names give no order.
         FileNotFoundError: there is no such file.
-        ModelFileError: the file is not a valid safetensors file.
+        ModelFileError: not a valid safetensors file.
 
     Example:
         >>> model = gn.MLP([3, 2])
@@ -66,17 +62,13 @@ def load_torch(model: Model, source: str | Path | Mapping[str, Any], *, modules:
 
 
 def to_torch(model: Model, *, modules: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the weights as a state_dict for `torch.nn.Module.load_state_dict`.
+    """Return copies of the weights as a state_dict of CPU tensors, for `torch.nn.Module.load_state_dict`.
 
     Args:
-        model: the model, on any device.
-        modules: names of the PyTorch modules, as for `load_torch`; by default those of a `torch.nn.Sequential`.
-
-    Returns:
-        Copies of the weights as CPU tensors in the model's dtype.
+        modules: as for `load_torch`; by default the names in a `torch.nn.Sequential`.
 
     Raises:
-        ArgumentError: a layer has no PyTorch equivalent, or `modules` has not one name per layer with parameters.
+        ArgumentError: a layer has no PyTorch equivalent.
         MissingPackageError: PyTorch is not installed.
     """
     try:

@@ -29,7 +29,7 @@ class Equivalent(NamedTuple):
     """How the arrays of a layer map to the tensors of the equivalent PyTorch module.
 
     Attributes:
-        tensors: returns the layer's arrays on the host, with the names and layouts of PyTorch.
+        tensors: returns the layer's arrays on the host in PyTorch's form.
         load: copies such arrays into the layer.
     """
 

@@ -19,25 +19,18 @@ from gpunet.tape import Tape, empty, empty_like
 class MultiHeadAttention(Layer):
     """Multi-head attention, softmax(q·kᵀ/√d + mask)·v in each head (Vaswani et al. 2017), as in PyTorch.
 
-    In a model it is self-attention: x (rows, L, embed_dim) gives y of the same shape, and each position attends to all
-    positions, or with `causal` to itself and earlier ones. Your own code can call `forward` with a mask, or with a
-    `context` (rows, S, embed_dim) for cross-attention.
+    In a model it is self-attention: x and y are (rows, L, embed_dim). Your own code can call `forward` with a mask, or
+    with a `context` (rows, S, embed_dim) for cross-attention.
 
-    The weights of PyTorch's `MultiheadAttention(embed_dim, num_heads, batch_first=True)` map as follows, E = embed_dim:
-
-        q_proj.weight = in_proj_weight[:E].T     q_proj.bias = in_proj_bias[:E]
-        kv_proj.weight = in_proj_weight[E:].T    kv_proj.bias = in_proj_bias[E:]
-        out_proj.weight = out_proj.weight.T      out_proj.bias = out_proj.bias
+    `gn.interop.load_torch` copies the weights of PyTorch's `MultiheadAttention(embed_dim, num_heads,
+    batch_first=True)`. Its in_proj_weight is the transposed weights of q_proj and kv_proj, one below the other.
 
     Args:
-        num_heads: number of heads; must divide embed_dim.
-        bias: whether the projections add biases.
+        num_heads: must divide embed_dim.
         causal: whether position i attends only to positions 0 .. i.
 
     Attributes:
-        q_proj: the `Linear` of the queries.
-        kv_proj: the `Linear` of keys and values, (embed_dim, 2·embed_dim).
-        out_proj: the `Linear` from the concatenated heads to the output.
+        q_proj, kv_proj, out_proj: the `Linear` of the queries, of keys and values, and of the output.
 
     Example:
         >>> layer = gn.MultiHeadAttention(8, num_heads=2, causal=True)
@@ -70,20 +63,13 @@ class MultiHeadAttention(Layer):
     def forward(
         self, x: Array, tape: Tape | None = None, context: Array | None = None, mask: Array | None = None
     ) -> Array:
-        """Return the output for `x`.
+        """Return the output, (rows, L, embed_dim).
 
         Args:
             x: the queries' input, (rows, L, embed_dim).
             context: the input of keys and values, (rows, S, embed_dim); None for x itself.
-            mask: as for `ops.scaled_dot_product_attention`, in a shape that broadcasts to (rows, num_heads, L, S): True
-                where a position may attend. (In PyTorch's layer True means the opposite.)
-
-        Returns:
-            (rows, L, embed_dim).
-
-        Raises:
-            ShapeError: the shapes don't match.
-            DTypeError: the dtypes differ, or the mask is neither boolean nor in the dtype of `x`.
+            mask: as for `ops.scaled_dot_product_attention`; it broadcasts to (rows, num_heads, L, S). True means that a
+                position may attend, the opposite of PyTorch's layer.
         """
         source = x if context is None else context
         self._check(x.shape, source.shape)
@@ -100,11 +86,7 @@ class MultiHeadAttention(Layer):
         return self.out_proj.forward(heads, tape)
 
     def backward(self, dy: Array, tape: Tape, *, input_gradient: bool = True) -> Any:
-        """Fill the projections' `grads` and return dx (rows, L, embed_dim).
-
-        After a forward pass with a context, return (dx, dcontext); dcontext is (rows, S, embed_dim). Arguments and
-        errors as for `Layer.backward`.
-        """
+        """Fill the projections' `grads` and return dx; after a forward pass with a context, (dx, dcontext)."""
         needed = input_gradient or self.q_proj.has_gradients or self.kv_proj.has_gradients
         dheads = self.out_proj.backward(dy, tape, input_gradient=needed)
         q, k, v, weights, crossed = tape.restore(self)

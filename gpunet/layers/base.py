@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.arguments import shown
-from gpunet.device import CPU, Array, Device, current_device, get_device, on_device, to_host
+from gpunet.default_device import current_device
+from gpunet.device import CPU, Array, Device, get_device, on_device, to_host
 from gpunet.errors import ArgumentError, DTypeError, StateError
 from gpunet.layers.store import FlatStore
 from gpunet.layers.views import Views
@@ -27,19 +28,17 @@ TRANSIENT = ("grads", "_own", "_home", "_fused", "_inference")
 class Layer(Versioned):
     """A function with parameters and a hand-written backward pass.
 
-    To write a layer, derive a class: pass the initial parameters to `super().__init__`, define `forward` and
-    `backward`, and check them with `gn.check_gradients`. On a GPU a step can be recorded only if it allocates all its
-    arrays with `tape.empty`.
+    To write a layer, pass the initial parameters to `super().__init__`, define `forward` and `backward`, and check them
+    with `gn.check_gradients`. On a GPU a step can be recorded only if it allocates all its arrays with `tape.empty`.
 
     Args:
-        params: the initial parameters by name, as host arrays; they are copied to the current device.
+        params: the initial parameters by name, as host arrays.
         buffers: other arrays of the layer's state by name, such as running statistics.
 
     Attributes:
         params: the parameters by name; assigning to a name copies the values.
         grads: the gradients by the same names; `backward` fills them.
-        buffers: arrays by name that a training step may change in place. They are saved, moved and copied like the
-            parameters, and have the same dtype; the optimizer ignores them.
+        buffers: arrays that a training step may change in place. They are saved, moved and copied like the parameters.
 
     Example:
         >>> class Double(gn.Layer):
@@ -80,16 +79,12 @@ class Layer(Versioned):
         """Return the output for the batch `x`.
 
         In training (with a tape) the layer saves the arrays for `backward` on the tape, and the output is a buffer of
-        the tape. In inference (without a tape) the output is a new array, or `x` itself if the layer changes nothing.
+        the tape. In inference the output is a new array, or `x` itself if the layer changes nothing.
         """
         raise self._not_implemented("forward")
 
     def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`, the output in inference; `x` has the layer's device and dtype, or holds indices.
-
-        Raises:
-            DTypeError: `x` is not an array.
-        """
+        """Return the output in inference for an array with the layer's device and dtype, or of indices."""
         if not isinstance(x, np.ndarray) and not on_device(x):
             raise DTypeError(
                 f"{type(self).__name__} takes an array on its device, got a {type(x).__name__}: convert it with "
@@ -101,8 +96,7 @@ class Layer(Versioned):
         """Fill `grads` from the gradient of the output and return the gradient of the input.
 
         Args:
-            dy: the gradient of the output of the last `forward` with this tape, in its shape.
-            tape: the tape of that `forward`.
+            dy: the gradient of the output of the last `forward` with this tape.
             input_gradient: False if the input's gradient is not needed, as in a first layer; the result may then be
                 None. Your own `backward` may omit this parameter.
 
@@ -112,15 +106,11 @@ class Layer(Versioned):
         raise self._not_implemented("backward")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the output shape of one row for an input row of the given shape; the same by default.
-
-        Raises:
-            ShapeError: the layer does not accept rows of this shape.
-        """
+        """Return the output shape of one row for an input row of the given shape; the same by default."""
         return shape
 
     def least_rows(self, shape: tuple[int, ...]) -> int:
-        """Return the minimum number of rows of a training batch, for rows of the given shape; 1 by default."""
+        """Return the minimum rows of a training batch, for rows of the given shape."""
         return 1
 
     @property
@@ -134,23 +124,16 @@ class Layer(Versioned):
         return 0
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values, to rebuild a saved layer.
-
-        By default, the value of an argument is that of the attribute of the same name.
-        """
+        """Return the constructor's arguments as JSON values; by default the attributes of the same names."""
         return arguments_of(self)
 
     def leaves(self, path: str = "") -> dict[str, Layer]:
-        """Return the innermost layers, which hold parameters and buffers, by path; by default this layer itself."""
+        """Return the innermost layers, which hold parameters and buffers, by path."""
         return {path: self}
 
     @property
     def store(self) -> FlatStore:
-        """The flat arrays of this layer's parameters.
-
-        Raises:
-            StateError: the layer is part of another model, whose store holds them.
-        """
+        """The flat arrays of this layer's parameters; raises `StateError` in a layer that is part of another model."""
         if self._own.adopted:
             raise StateError(f"{self!r} is part of another model, which holds its parameters; call that model instead.")
         return self._own
@@ -159,9 +142,9 @@ class Layer(Versioned):
     def trainable(self) -> bool:
         """Whether training changes this layer or one inside it; setting it freezes or unfreezes all of them.
 
-        A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` also keeps its
-        running statistics and normalises by them in training, as in Keras. A frozen `Dropout` still zeroes elements.
-        Your own `backward` still runs in a frozen layer; what it writes to `grads` is ignored.
+        A frozen layer keeps its parameters bit for bit, and its `grads` are zero. A frozen `BatchNorm` keeps its
+        running statistics and normalises by them, as in Keras. A frozen `Dropout` still zeroes elements. Your own
+        `backward` still runs; what it writes to `grads` is ignored.
         """
         return not all(leaf._frozen for leaf in self.leaves().values())
 
@@ -212,8 +195,6 @@ class Layer(Versioned):
             dtype: float32 or float64; None keeps the dtype.
 
         Raises:
-            DeviceError: the device cannot be used.
-            DTypeError: another dtype.
             StateError: the layer is part of another model; move that model.
         """
         new = np.dtype(self.dtype if dtype is None else dtype)

@@ -12,28 +12,27 @@ from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.initializers import filled
 from gpunet.layers.base import Layer
-from gpunet.ops._batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._batch_norm import batch_norm, batch_norm_backward
+from gpunet.ops._batch_statistics import Running, batch_statistics
 from gpunet.tape import Tape, zeros
 
 
 class BatchNorm(Layer):
     """Normalise each channel over the batch to mean 0 and variance 1, then scale and shift it, as PyTorch does.
 
-    y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015), in the shape of x. In training the layer
-    uses the mean and (biased) variance of the batch and updates the running statistics. In inference, and in training
-    if the layer is frozen, it uses the running statistics and does not change them.
+    y = (x - mean) / √(variance + eps) · weight + bias (Ioffe & Szegedy 2015). Training uses the mean and (biased)
+    variance of the batch and updates the running statistics; inference, and training of a frozen layer, uses the
+    running statistics.
 
     Args:
-        eps: added to the variance, >= 0.
         momentum: weight of a batch in the update of the running mean and (unbiased) variance, in [0, 1]; None for the
-            plain mean over all batches. Statistics of a batch that are not finite are skipped.
+            plain mean over all batches. Statistics that are not finite are skipped.
         affine: whether there are weight and bias.
         track_running_stats: whether there are running statistics; without them, inference uses those of its batch.
 
     Attributes:
         params: "weight" and "bias" (num_features,), initially one and zero.
-        buffers: "running_mean" and "running_var" (num_features,), initially zero and one, and "num_batches_tracked"
-            (), the number of batches that updated them.
+        buffers: "running_mean" and "running_var" (num_features,), initially zero and one, and "num_batches_tracked" ().
     """
 
     inner_axes: ClassVar[tuple[tuple[str, ...], ...]]

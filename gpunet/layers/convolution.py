@@ -21,20 +21,11 @@ from gpunet.tape import Tape
 class Conv2d(Layer):
     """Convolve images with filters, as in PyTorch.
 
-    x is (rows, in_channels, height, width) and y (rows, out_channels, out_h, out_w), where
-    out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
-
     Args:
-        out_channels: number of output channels, one per filter.
-        kernel_size: size of a filter; like the other sizes a number or (height, width), in pixels.
-        stride: distance between patches.
         padding: zeros around the image.
-        dilation: distance between the elements of a filter.
-        groups: number of groups of channels; a filter reads only the input channels of its group. It must divide both
-            numbers of channels.
-        activation: a function that is applied to the output; None is the identity.
-        init: the initial weights, by name or as a function (see `gpunet.initializers`), drawn as a matrix with
-            fan_in = elements of a filter and fan_out = out_channels.
+        groups: number of groups of channels; it must divide both numbers of channels. A filter reads only the input
+            channels of its group.
+        init: by default "he_normal", with fan_in = elements of a filter and fan_out = out_channels.
 
     Attributes:
         params: "weight" (out_channels, in_channels / groups, height, width) and, with a bias, "bias" (out_channels,).
@@ -162,10 +153,9 @@ class Conv2d(Layer):
 
 
 class Conv1d(Conv2d):
-    """Convolve sequences with filters, as in PyTorch: `Conv2d` along one axis.
+    """Convolve sequences with filters, as in PyTorch: `Conv2d` along one axis, where each size is one number.
 
-    x is (rows, in_channels, length) and y (rows, out_channels, out_length); "weight" is (out_channels,
-    in_channels / groups, kernel_size). Arguments and errors as for `Conv2d`; each size is one number.
+    x is (rows, in_channels, length), and "weight" (out_channels, in_channels / groups, kernel_size).
 
     Example:
         >>> layer = gn.Conv1d(3, 8, kernel_size=5, padding=2)

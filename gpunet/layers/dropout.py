@@ -14,9 +14,6 @@ class Dropout(Layer):
 
     The mask is a function of the tape's seed and step, the layer's position among the dropout layers, and the row.
 
-    Args:
-        p: the probability of a zero, 0 <= p <= 1.
-
     Example:
         >>> layer, x = gn.Dropout(0.5), np.ones((4, 8))
         >>> np.unique(layer(x)), np.unique(layer.forward(x, gn.Tape(seed=0)))

@@ -16,12 +16,10 @@ from gpunet.tape import Tape
 class Embedding(Layer):
     """A table of vectors: indices (...) in [0, num_embeddings) become vectors (..., embedding_dim).
 
-    It must be the first layer of a model. `fit` and `predict` of the model take integers (rows, ...) and refuse indices
-    out of range. Indices that are already on a GPU are not checked but clipped to the range.
+    It must be the first layer of a model. `fit` and `predict` refuse indices out of range; on a GPU they are clipped.
 
     Args:
-        padding_idx: index of the padding: its vector starts at zero and gets no gradient. Negative values count from
-            the end.
+        padding_idx: an index whose vector starts at zero and gets no gradient. Negative values count from the end.
         rng: source of the initial vectors, N(0, 1).
 
     Attributes:

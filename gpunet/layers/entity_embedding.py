@@ -25,20 +25,19 @@ STANDARD_DEVIATION = 0.01
 class EntityEmbedding(Layer):
     """Replace each categorical column by a learned vector (Guo & Berkhahn 2016); the first layer for mixed tables.
 
-    x is (rows, numbers + categories) of floats. Its last columns are category indices, from 0 to the number of known
-    categories - 1, such as pandas' `cat.codes`. y is (rows, numbers + sum of dims): the numbers unchanged, then the
-    vector of each category. Any other value (-1 for a missing value, a fraction, a category not seen in training) is
-    treated as unknown. Each column has a vector for unknown categories; it starts at zero and is trained by the
-    unknown categories in the training rows.
+    x is (rows, numbers + categories) of floats; its last columns are category indices, such as pandas' `cat.codes`. y
+    is (rows, numbers + sum of dims): the numbers unchanged, then the vector of each category. Any other value (-1 for a
+    missing value, a fraction, an index not seen in training) is unknown and has a vector of its own, which starts at
+    zero.
 
     Do not standardise the categorical columns:
     `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
 
     Args:
-        numbers: number of numeric columns, >= 0.
+        numbers: number of numeric columns.
         categories: number of known categories of each categorical column.
-        dims: vector size for each categorical column. By default fast.ai's rule of thumb, min(600, round(1.6 · n^0.56))
-            with n = 1 + known categories (`emb_sz_rule` in fastai/tabular/model.py).
+        dims: vector size for each categorical column; by default min(600, round(1.6 · n^0.56)) with n = 1 + known
+            categories, as in fast.ai.
         rng: source of the initial vectors, N(0, 0.01²) as in fast.ai.
 
     Attributes:
@@ -110,7 +109,7 @@ class EntityEmbedding(Layer):
 
 
 def embedding_size(rows: int) -> int:
-    """Return the vector size for a table with that many rows, by fast.ai's rule of thumb."""
+    """Return the vector size for a table with that many rows (`emb_sz_rule` in fastai/tabular/model.py)."""
     return min(600, round(1.6 * math.pow(rows, 0.56)))
 
 

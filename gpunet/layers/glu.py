@@ -20,10 +20,8 @@ from gpunet.tape import Tape
 class GLU(Layer):
     """Multiply one half of an axis by a function of the other: y = a · f(b) (Dauphin et al. 2017; PyTorch's `GLU`).
 
-    x is (rows, ...), and y has its shape with half as many elements along the axis.
-
     Args:
-        dim: the axis of x that is halved; not 0, the rows.
+        dim: the axis of x (rows, ...) that is halved; not 0, the rows.
 
     Example:
         >>> gn.GLU()(np.array([[3.0, 0.0]]))  # 3 · sigmoid(0)

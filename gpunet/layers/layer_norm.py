@@ -62,12 +62,8 @@ class LayerNorm(RowNorm):
 
     Args:
         normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
-        eps: added to the variance, >= 0.
-        elementwise_affine: whether there are a weight and a bias.
+        elementwise_affine: whether there are a "weight", initially one, and a "bias", initially zero.
         bias: False for a weight without a bias.
-
-    Attributes:
-        params: "weight" and "bias", both of shape `normalized_shape`, initially one and zero.
 
     Example:
         >>> gn.LayerNorm(2)(np.array([[1.0, 3.0], [10.0, 30.0]], "float32")).round(2)
@@ -105,15 +101,10 @@ class LayerNorm(RowNorm):
 class RMSNorm(RowNorm):
     """Normalise each row to a mean square of 1, then scale each feature (Zhang & Sennrich 2019), as PyTorch does.
 
-    y = x / √(mean(x²) + eps) · weight, for x and y (..., *normalized_shape).
+    y = x / √(mean(x²) + eps) · weight; arguments as for `LayerNorm`.
 
     Args:
-        normalized_shape: sizes of the last axes of x, which are normalised together; a number for one axis.
-        eps: added to the mean square, >= 0; None for the machine epsilon of x's dtype.
-        elementwise_affine: whether there is a weight.
-
-    Attributes:
-        params: "weight" of shape `normalized_shape`, initially one.
+        eps: None for the machine epsilon of x's dtype.
 
     Example:
         >>> gn.RMSNorm(2)(np.array([[1.0, 7.0]], "float32")).round(2)  # mean of the squares: 25

@@ -24,8 +24,8 @@ class Linear(Layer):
     """A fully connected layer, y = f(x·weight + bias), for x (..., in_features) and y (..., out_features).
 
     Args:
-        init: the initial weights, by name or as a function (see `gpunet.initializers`). By default "he_normal" before
-            a rectifier (ReLU and similar), "lecun_normal" before SELU, else "glorot_uniform".
+        init: by default "he_normal" before a rectifier (ReLU and similar), "lecun_normal" before SELU, else
+            "glorot_uniform".
 
     Attributes:
         params: "weight" (in_features, out_features) and, with a bias, "bias" (out_features,).
@@ -112,12 +112,9 @@ class Linear(Layer):
 
 
 class LinearChain(Layer):
-    """Consecutive linear layers whose backward pass is fused: a layer's product for dx also multiplies by f'(z) below.
+    """Consecutive linear layers, where each layer's product for dx also multiplies by f'(z) of the layer below.
 
-    Each layer thus receives dz = dy · f'(z) and needs no separate pass for its activation.
-
-    Args:
-        layers: the layers; they keep their parameters.
+    So a layer receives dz = dy · f'(z) and needs no separate pass for its activation.
     """
 
     def __init__(self, layers: Sequence[Linear]):
@@ -149,9 +146,9 @@ class LinearChain(Layer):
 
 
 def first_with_gradients(layers: Sequence[Layer]) -> int:
-    """Return the position of the first layer with trainable parameters, or len(layers) if there is none.
+    """Return the position of the first layer with trainable parameters, or len(layers).
 
-    If no input gradient is needed, a backward pass can end at this layer.
+    A backward pass without an input gradient can end there.
     """
     return next((position for position, layer in enumerate(layers) if layer.has_gradients), len(layers))
 

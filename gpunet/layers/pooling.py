@@ -44,14 +44,9 @@ class _Pool2d(Layer):
 class MaxPool2d(_Pool2d):
     """Take the maximum of each window, as in PyTorch.
 
-    x is (rows, channels, height, width) and y (rows, channels, out_h, out_w), where
-    out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
-
     Args:
-        kernel_size: size of a window; like the other sizes a number or (height, width), in pixels.
-        stride: distance between windows; None for the kernel size.
-        padding: padding around the image, which is never the maximum; at most half of the window.
-        dilation: distance between the elements of a window.
+        stride: None for the kernel size.
+        padding: never the maximum; at most half of the window.
 
     Example:
         >>> gn.MaxPool2d((1, 2))(np.array([[[[1.0, 4.0, 2.0, 3.0]]]]))
@@ -79,15 +74,7 @@ class MaxPool2d(_Pool2d):
 
 
 class AvgPool2d(_Pool2d):
-    """Take the mean of each window, with padding counted as zeros, as in PyTorch.
-
-    x is (rows, channels, height, width) and y (rows, channels, out_h, out_w), where
-    out = (size + 2·padding - kernel_size) // stride + 1.
-
-    Args:
-        kernel_size: size of a window; like the other sizes a number or (height, width), in pixels.
-        stride: distance between windows; None for the kernel size.
-        padding: zeros around the image; at most half of the window.
+    """Take the mean of each window, with padding counted as zeros, as in PyTorch; arguments as for `MaxPool2d`.
 
     Example:
         >>> gn.AvgPool2d((1, 2))(np.array([[[[1.0, 3.0, 5.0, 7.0]]]]))

@@ -1,8 +1,8 @@
 """Recurrent layers over (rows, steps, features): RNN and LSTM.
 
 Both match PyTorch's modules with `batch_first=True` and `num_layers=1`; the bias is the sum of PyTorch's `bias_ih` and
-`bias_hh`. The initial states are zero. An input is (rows, steps, input_size), an output (rows, steps, hidden_size), or
-(rows, hidden_size) with `return_sequences=False`.
+`bias_hh`. x is (rows, steps, input_size), y (rows, steps, hidden_size), or the last step's (rows, hidden_size) with
+`return_sequences=False`. The initial states are zero, the initial weights U(-a, a) with a = 1/√hidden_size.
 """
 
 from __future__ import annotations
@@ -97,13 +97,10 @@ class Recurrent(Layer):
 
 
 class RNN(Recurrent):
-    """A simple recurrent layer, h_t = f(x_t·weight_ih + bias + h_{t-1}·weight_hh); shapes as in this module.
+    """A simple recurrent layer, h_t = f(x_t·weight_ih + bias + h_{t-1}·weight_hh); more in `gpunet.layers.recurrent`.
 
     Args:
-        hidden_size: number of features of the hidden state.
         nonlinearity: the function f, "tanh" or "relu".
-        return_sequences: True to return the states of all steps, False for the last state only.
-        rng: source of the initial weights, U(-a, a) with a = 1/√hidden_size.
 
     Attributes:
         params: "weight_ih" (input_size, hidden_size), "weight_hh" (hidden_size, hidden_size) and "bias" (hidden_size,).
@@ -147,12 +144,7 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """A long short-term memory layer; equations in `gpunet.ops.lstm`, shapes as in this module.
-
-    Args:
-        hidden_size: number of features of the hidden state.
-        return_sequences: True to return the states of all steps, False for the last state only.
-        rng: source of the initial weights, U(-a, a) with a = 1/√hidden_size.
+    """A long short-term memory layer; equations in `gpunet.ops.lstm`, more in `gpunet.layers.recurrent`.
 
     Attributes:
         params: "weight_ih" (input_size, 4·hidden_size), "weight_hh" (hidden_size, 4·hidden_size) and "bias"

@@ -15,9 +15,6 @@ class Residual(Stack):
     Args:
         *layers: the layers of f, as for `Sequential`; f must keep the shape.
 
-    Raises:
-        ArgumentError: an argument is not a layer, or a layer with parameters appears twice.
-
     Example:
         >>> gn.Residual(gn.ReLU())(np.array([[-1.0, 2.0]]))  # x + relu(x)
         array([[-1.,  4.]])

@@ -21,10 +21,9 @@ class Program(NamedTuple):
     """The fused layers that a stack runs.
 
     Attributes:
-        layers: the fused layers.
-        first: the position of the first one with gradients.
-        states: activation and frozen state of each original layer, from which `layers` was made.
-        version: `gpunet.versions.latest` at that time.
+        first: the position of the first layer with gradients.
+        states: activation and frozen state of each original layer.
+        version: `gpunet.versions.latest` when they were fused.
     """
 
     layers: list[Layer]
@@ -43,8 +42,7 @@ class Stack(Layer):
         layers: the layers; the tuple cannot be replaced.
 
     Raises:
-        ArgumentError: an argument is not a layer, a layer with parameters appears twice, or a layer that takes category
-            indices is not the first.
+        ArgumentError: a layer with parameters appears twice, or a layer that takes category indices is not the first.
     """
 
     def __init__(self, *layers: Layer | ActivationFunction):

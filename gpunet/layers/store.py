@@ -1,7 +1,6 @@
 """The flat store: all parameters of a model in one array, all gradients in another, and the same for other state.
 
-One optimizer call updates all parameters, one all-reduce sums the gradients of all ranks, one write saves everything.
-Layers hold views into the arrays.
+One call updates all parameters, all-reduces all gradients or saves everything. Layers hold views into the arrays.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from gpunet.device import Array, Device, aligned, device_of, to_host
+from gpunet.device import Array, Device, device_of, to_host
 from gpunet.errors import ArgumentError
 from gpunet.layers.views import Views
+from gpunet.memory import aligned
 from gpunet.recording import RecordedArray, rebinding
 from gpunet.versions import Versioned
 
@@ -35,7 +35,7 @@ class Holder(Protocol):
 
 
 class Segment(NamedTuple):
-    """The position of a parameter in the flat arrays, or of a buffer in the array of buffers."""
+    """The position of a parameter or buffer in its flat array."""
 
     layer: Holder
     name: str
@@ -43,7 +43,7 @@ class Segment(NamedTuple):
     shape: tuple[int, ...]
 
     def view(self, flat: Array) -> Array:
-        """Return a view of this segment of a flat array, in the parameter's shape."""
+        """Return a view of this segment of a flat array, in its shape."""
         return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
     @property
@@ -55,26 +55,23 @@ class Segment(NamedTuple):
 class FlatStore(Versioned):
     """The parameters, gradients, buffers and optimizer state of layers, in flat arrays.
 
-    The constructor moves the layers' parameters into the new store and marks their previous stores as `adopted`.
+    The constructor moves the layers' parameters into the new store and marks their previous stores as `adopted`. A
+    layer with parameters or buffers may not appear twice.
 
     Args:
         layers: the layers by path.
-        device: the device, if no layer has parameters or buffers; otherwise the device of the first array is used.
-
-    Raises:
-        ArgumentError: a layer with parameters or buffers appears twice.
+        device: the device, if no layer has parameters or buffers.
 
     Attributes:
-        device: the device of the arrays.
         params: the parameters, (size,).
         grads: the gradients, (size,); zero in the gaps between segments and in frozen layers.
         slots: the optimizer's arrays (size,) by name.
         average: the moving average of the parameters, (size,), NaN before the first step; None if it is off.
         decay: decay of the moving average, or None.
-        buffers: the layers' buffers, such as running statistics, in one array of a different size.
-        optimizer: the optimizer that was attached last and owns the slots.
+        buffers: the layers' buffers, in one array.
+        optimizer: the optimizer that owns the slots.
         segments: the position of each parameter, by "layer.parameter".
-        adopted: whether the parameters have moved to another model's store.
+        adopted: whether another model's store holds the parameters.
     """
 
     def __init__(self, layers: Mapping[str, Holder], device: Device):
@@ -118,8 +115,8 @@ class FlatStore(Versioned):
     def keep_average(self, decay: float | None) -> None:
         """Turn the moving average of the parameters on, or off with None; an existing one continues with the new decay.
 
-        The formula is that of `torch.optim.swa_utils.get_ema_multi_avg_fn`: average += (1 - decay) * (params - average)
-        after each applied step; the average starts with the parameters after the first.
+        After each applied step average += (1 - decay) * (params - average), as in
+        `torch.optim.swa_utils.get_ema_multi_avg_fn`; it starts with the parameters after the first.
         """
         if decay is None:
             self.average = None
@@ -161,10 +158,7 @@ class FlatStore(Versioned):
         self.mark_frozen()
 
     def mark_frozen(self) -> None:
-        """Update which layers are frozen: zero their gradients.
-
-        From now on, gradients that a frozen layer writes go to memory that nobody reads.
-        """
+        """Update which layers are frozen: zero their gradients, and let later ones go to memory that nobody reads."""
         frozen = [segment for segment in self.segments.values() if segment.layer._frozen]
         with self.device.activate():
             for segment in frozen:

@@ -30,13 +30,11 @@ class TransformerEncoderLayer(Stack):
 
     Args:
         nhead: number of heads; must divide d_model.
-        dim_feedforward: number of hidden features of the feed-forward net.
-        dropout: dropout probability after attention, after f and after the feed-forward net; 0 for none.
-        causal: whether position i attends only to positions 0 .. i.
+        dim_feedforward: hidden features of the feed-forward net.
+        causal: as for `MultiHeadAttention`.
 
     Attributes:
-        norm1, self_attn, norm2, linear1, linear2: the inner layers, with PyTorch's names.
-        dropout: the dropout layer, used in all three places.
+        norm1, self_attn, norm2, linear1, linear2, dropout: the inner layers, with PyTorch's names.
 
     Example:
         >>> layer = gn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=32)
@@ -97,7 +95,7 @@ class SinusoidalPositions(Layer):
     """Add sinusoidal position encodings to x (rows, L, features), for attention, which ignores the order of positions.
 
     y[:, t, 2i] = x[:, t, 2i] + sin(t / 10000^(2i / features)), and y[:, t, 2i + 1] is the same with cos (Vaswani et al.
-    2017, section 3.5). There are no parameters and no limit on L.
+    2017, section 3.5).
 
     Example:
         >>> gn.SinusoidalPositions()(np.zeros((1, 3, 2))).round(2)  # sin(t), cos(t)
@@ -129,7 +127,7 @@ class SinusoidalPositions(Layer):
 
 @functools.cache
 def sinusoids(length: int, features: int, device: Device, dtype: np.dtype[Any]) -> Array:
-    """Return the encodings that `SinusoidalPositions` adds, (length, features); the same array for each call."""
+    """Return the encodings that `SinusoidalPositions` adds, (length, features); cached."""
     column = np.arange(features)
     angles = np.arange(length)[:, None] / 10000 ** (column // 2 * 2 / features)
     return device.asarray(np.where(column % 2, np.cos(angles), np.sin(angles)), dtype)

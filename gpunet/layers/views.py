@@ -37,5 +37,5 @@ class Views(Strict, Mapping[str, Array]):
         return repr(self._arrays)
 
     def rebind(self, arrays: Mapping[str, Array]) -> None:
-        """Replace the arrays, without a copy of their values; called by the flat store."""
+        """Replace the arrays without copying values; called by the flat store."""
         self._arrays = dict(arrays)

@@ -42,22 +42,14 @@ class Loss(Versioned):
         Your own loss may omit the parameter `weight`; row weights are then refused.
 
         Args:
-            target: targets, as described in `gpunet.losses`.
+            target: as described in `gpunet.losses`.
             weight: row weights (rows,) in the dtype of `prediction`.
             tape: allocates the arrays; None allocates new ones.
-
-        Raises:
-            ShapeError: the shapes don't match.
-            DTypeError: the dtypes differ, or are not float32 or float64.
         """
         raise self._not_implemented("value_and_grad")
 
     def require_array(self, value: Any) -> None:
-        """Refuse a loss value that is not an array.
-
-        Raises:
-            DTypeError: it is something else, such as a Python number.
-        """
+        """Raise `DTypeError` for a loss value that is not an array, such as a Python number."""
         if not hasattr(value, "dtype"):
             raise DTypeError(
                 f"{self!r}: value_and_grad returns the loss as a {type(value).__name__}; return an array of shape () "
@@ -71,14 +63,10 @@ class Loss(Versioned):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        """Check the values of targets in host memory, as a recorded step cannot; does nothing by default.
-
-        Raises:
-            DataError: invalid targets.
-        """
+        """Check the values of targets in host memory, as a recorded step cannot; raise `DataError` for invalid ones."""
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
-        """Return the loss without its gradient; arguments and errors as for `value_and_grad`."""
+        """Return the loss without its gradient; arguments as for `value_and_grad`."""
         if weight is None:
             return self.value_and_grad(prediction, target)[0]
         return self.value_and_grad(prediction, target, weight=weight)[0]
@@ -90,11 +78,7 @@ class Loss(Versioned):
         return any(p.name == "weight" or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
     def require_weight(self) -> None:
-        """Refuse row weights that would be ignored.
-
-        Raises:
-            ArgumentError: `value_and_grad` takes none.
-        """
+        """Raise `ArgumentError` if `value_and_grad` takes no row weights."""
         if not self.takes_weight:
             raise ArgumentError(
                 f"{self!r} does not support row weights: its value_and_grad has no parameter `weight`. Add it, or "
@@ -102,10 +86,7 @@ class Loss(Versioned):
             )
 
     def norms(self, target: Array, weight: Array | None = None) -> np.ndarray | None:
-        """Return each row's weight in the denominator of the mean, (rows,) on the host; None if all are equal.
-
-        Arguments as for `value_and_grad`.
-        """
+        """Return each row's weight in the denominator of the mean, (rows,) on the host; None if all are equal."""
         return None if weight is None else np.asarray(to_host(weight))
 
     def begin(
@@ -114,13 +95,10 @@ class Loss(Versioned):
         """Prepare for a training, before its first step; does nothing by default.
 
         Args:
-            target: all targets on the host, as `check_target` returned them. If the data is streamed, the targets of
-                the first batch, or all of them if `counts_targets` is True.
+            target: all targets on the host, as `check_target` returned them. If the data is streamed, those of the
+                first batch, or all of them if `counts_targets` is True.
             weight: row weights (rows,), or None.
             outputs: the shape of one row's output.
-
-        Raises:
-            ArgumentError: the loss's settings don't match the data.
         """
 
     @property
@@ -139,7 +117,7 @@ class Loss(Versioned):
             dtype: the dtype of targets that are not labels.
 
         Raises:
-            DataError: labels are out of range, targets are not finite, or the shape doesn't match the output.
+            DataError: labels out of range, targets that are not finite, or a wrong shape.
         """
         if self.task == "classification" and output_shape:
             labels = host_array(target, "y")

@@ -20,12 +20,10 @@ class ClassWeightedLoss(Loss):
     """Base class of losses with class weights.
 
     Args:
-        class_weight: one of
-            - an array of weights (classes,), finite and >= 0;
-            - a dict of weights by class name, or by label if the classes have no names; missing classes have weight 1;
-            - "balanced": rows / (classes · rows of the class), as in scikit-learn.
-            The first `fit` of a Trainer turns a dict and "balanced" into an array, so use a separate loss for each
-            Trainer.
+        class_weight: an array of weights (classes,), finite and >= 0; a dict of weights by class name, or by label if
+            the classes have no names, where missing classes have weight 1; or "balanced", rows / (classes · rows of the
+            class), as in scikit-learn. The first `fit` of a Trainer turns a dict and "balanced" into an array, so use a
+            separate loss for each Trainer.
     """
 
     def __init__(self, class_weight: ClassWeight = None):
@@ -48,9 +46,9 @@ class ClassWeightedLoss(Loss):
 class CrossEntropyLoss(ClassWeightedLoss):
     """Softmax cross-entropy of logits (rows, classes), with PyTorch's formula.
 
-    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes). For a model with an output per
-    position, logits are (rows, positions, classes), labels (rows, positions), and the loss is the mean over all
-    positions. (In PyTorch the classes are axis 1.)
+    Targets are integer labels (rows,) in [0, classes), or distributions (rows, classes). For an output per position,
+    logits are (rows, positions, classes) (in PyTorch the classes are axis 1) and labels (rows, positions); the mean is
+    over all positions.
 
     Args:
         label_smoothing: fraction of each target that is spread evenly over the classes, in [0, 1].
@@ -110,7 +108,7 @@ class CrossEntropyLoss(ClassWeightedLoss):
         return {"label_smoothing": self.label_smoothing, "class_weight": self._weights.config()}
 
     def device_weight(self, prediction: Array) -> Array | None:
-        """Return the class weights on the device of `prediction`; uploads them once, and again after a change."""
+        """Return the class weights on the device of `prediction`, uploaded once and after each change."""
         weights = self._weights.array
         if weights is None:
             return None
@@ -125,8 +123,8 @@ class BCEWithLogitsLoss(ClassWeightedLoss):
     """Binary cross-entropy of logits, for independent binary outputs; targets are probabilities in [0, 1].
 
     Args:
-        class_weight: as for `ClassWeightedLoss`, for the two classes 0 and 1 of a model with one output; the mean over
-            the rows is weighted too.
+        class_weight: as for `ClassWeightedLoss`, for the classes 0 and 1 of a model with one output; the mean is
+            weighted too.
 
     Example:
         >>> loss = gn.BCEWithLogitsLoss().value(np.array([[0.0]]), np.array([[1.0]]))  # probability 1/2

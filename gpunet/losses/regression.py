@@ -31,10 +31,7 @@ class MSELoss(Loss):
 
 
 class HuberLoss(Loss):
-    """The mean Huber loss over all elements: squared error up to `delta`, linear beyond.
-
-    Args:
-        delta: the threshold, > 0.
+    """The mean Huber loss over all elements: squared error up to `delta` > 0, linear beyond.
 
     Example:
         >>> float(gn.HuberLoss(delta=1.0).value(np.array([[4.0]]), np.array([[1.0]])))  # 1 · (3 - 1/2)
@@ -69,10 +66,7 @@ class L1Loss(Loss):
 
 
 class QuantileLoss(Loss):
-    """The mean pinball loss over all elements; a quantile of the targets minimises it.
-
-    Args:
-        quantile: the quantile to predict, in (0, 1).
+    """The mean pinball loss over all elements; the `quantile` of the targets, in (0, 1), minimises it.
 
     Example:
         >>> low, high = np.array([[1.0]]), np.array([[5.0]])
@@ -101,7 +95,7 @@ class PoissonNLLLoss(Loss):
     Args:
         log_input: True if the model outputs the logarithm of the rate; `predict` then returns the rate. False if it
             outputs the rate; its last activation must then be positive, such as `Softplus`.
-        eps: added to the rate before the logarithm, > 0; unused with `log_input`, where it must be >= 0.
+        eps: added to the rate before the logarithm, > 0; unused with `log_input`.
 
     Example:
         >>> float(gn.PoissonNLLLoss().value(np.array([[0.0]]), np.array([[3.0]])))  # exp(0) - 3 · 0

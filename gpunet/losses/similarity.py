@@ -19,12 +19,8 @@ class CosineEmbeddingLoss(Loss):
     """The mean cosine embedding loss over pairs of vectors, with PyTorch's formula.
 
     With the cosine c of a pair, the loss is 1 - c for similar pairs (target 1) and max(c - margin, 0) for dissimilar
-    ones (target -1). Targets are (rows,). PyTorch takes two inputs; here the prediction holds both vectors, (rows, 2,
-    features), so that the same weights compute them: for example an `Embedding` of indices (rows, 2), or a `Linear` of
-    (rows, 2, features).
-
-    Args:
-        margin: dissimilar pairs with a cosine up to `margin` have no loss, from -1 to 1.
+    ones (target -1); -1 <= margin <= 1. Targets are (rows,). PyTorch takes two inputs; here the prediction holds both
+    vectors, (rows, 2, features), such as the output of an `Embedding` of indices (rows, 2).
 
     Example:
         >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])

@@ -33,11 +33,7 @@ def layer_config(layer: Layer) -> dict[str, Any]:
 
 
 def layer_from_config(config: dict[str, Any], custom: Custom) -> Layer:
-    """Rebuild a layer with new parameters.
-
-    Raises:
-        ArgumentError: a class is unknown.
-    """
+    """Rebuild a layer with new parameters."""
     arguments = dict(config)
     kind = find(arguments.pop("type"), Layer, custom)
     if issubclass(kind, Stack) and is_variadic(kind):

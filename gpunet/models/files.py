@@ -48,13 +48,12 @@ def load(path: str | Path, *, custom: Custom | None = None, allow_nan: bool = Fa
 
     Args:
         custom: your own layer classes by their names in the file, if they are not registered (`gn.register`).
-        allow_nan: whether to accept NaN and infinity in parameters and buffers, as after a training that diverged.
+        allow_nan: whether to accept NaN and infinity, as after a training that diverged.
 
     Raises:
-        ArgumentError: `custom` is not a mapping.
         FileNotFoundError: there is no such file.
         ModelFileError: the file is truncated, altered, or of another program, version or kind; a layer's class is
-            unknown; parameters do not match the layers or are not finite, in which case all of them are listed.
+            unknown; parameters do not match the layers or are not finite.
 
     Example:
         >>> gn.MLP([4, 8, 3]).save("model.safetensors")

@@ -13,11 +13,8 @@ from gpunet.layers import Layer
 def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer]:
     """Return the layers whose path, or all of whose parameters and buffers, a pattern matches.
 
-    Args:
-        patterns: such as "0" or "0.*"; * matches any text and ? one character.
-
     Raises:
-        ArgumentError: a pattern is not a string, matches nothing, or matches only a part of a layer.
+        ArgumentError: a pattern matches nothing, or only a part of a layer.
     """
     if wrong := [pattern for pattern in patterns if not isinstance(pattern, str)]:
         raise ArgumentError(f"freeze takes names of layers, as in freeze('0', '1.*'), got {shown(wrong[0])}.")

@@ -38,13 +38,12 @@ MOST_PROGRAMS = 16
 
 
 class Kind(NamedTuple):
-    """The batches that a program can run: the key of the cache of programs.
+    """The batches that a program can run.
 
     Attributes:
-        rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It determines how rows are split into chunks, and
-            so the last bits of the outputs; therefore it depends only on the batch, not on earlier batches.
+        rows: maximum rows, a power of two from 32 to LARGEST_BATCH. It decides how rows are split, and thus the last
+            bits of the outputs, so it depends only on the batch.
         features: the shape of a row.
-        dtype: the dtype of the features.
     """
 
     rows: int
@@ -60,7 +59,7 @@ class Kind(NamedTuple):
 class Inference:
     """The forward pass of a model as a native program, if all operations have C++ kernels that work row by row.
 
-    The program is recorded once, for the maximum number of rows, and also runs fewer rows.
+    The program is recorded for the maximum number of rows, and also runs fewer.
     """
 
     def __init__(self, model: Layer, kind: Kind):
@@ -101,3 +100,14 @@ class Inference:
                 self._program.run_rows(rows * self._positions)
                 y[start : start + rows] = self._y[:rows]
         return True
+
+
+def run_native(model: Layer, programs: dict[Kind, Inference], x: np.ndarray, y: np.ndarray) -> bool:
+    """Write the outputs for `x` to `y` with a program from the cache `programs`; return False if there is none."""
+    kind = Kind.of(x)
+    inference = programs.get(kind)
+    if inference is None or not inference.is_current:
+        if len(programs) >= MOST_PROGRAMS:
+            programs.clear()
+        inference = programs[kind] = Inference(model, kind)
+    return inference.run(x, y)

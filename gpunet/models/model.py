@@ -21,9 +21,8 @@ from gpunet.layers import Layer
 from gpunet.losses import Task
 from gpunet.models.configs import layer_config
 from gpunet.models.freezing import matching
-from gpunet.models.inference import LARGEST_BATCH, MOST_PROGRAMS, Inference, Kind
-from gpunet.ops import cosine_similarity, softmax
-from gpunet.ops.activations import activation_function
+from gpunet.models.inference import LARGEST_BATCH, run_native
+from gpunet.models.predictions import decoded, probabilities
 
 SCALERS = "input_scaler", "target_scaler"
 
@@ -33,8 +32,8 @@ class Model(Layer):
 
     Attributes:
         task: the task of the training: "classification", "binary", "regression", "counts" or "similarity"; None before.
-        input_scaler: the standardisation of the features, or None.
-        target_scaler: the standardisation of the targets in training, or None.
+        classes: the names of the classes, or None.
+        input_scaler, target_scaler: the standardisation of features and targets in training, or None.
         schema: how the columns of a table become features, or None.
 
     Example:
@@ -76,16 +75,14 @@ class Model(Layer):
     def freeze(self, *patterns: str) -> Self:
         """Freeze layers, so that training does not change them and computes no gradients for them; return the model.
 
-        A frozen `BatchNorm` keeps its running statistics and normalises by them (see `Layer.trainable`). Files and
-        checkpoints store which layers are frozen. A recorded step is recorded again.
+        `Layer.trainable` says what a frozen layer does. Files and checkpoints store which layers are frozen.
 
         Args:
             *patterns: path of a layer, such as "0" or "1.linear1", which includes all layers inside; or a pattern that
-                matches the names of all its parameters, such as "0.*". * matches any text. By default all layers.
+                matches the names of all its parameters, such as "0.*". By default all layers.
 
         Raises:
-            ArgumentError: a pattern is not a string, matches nothing, or matches only some parameters of a layer. No
-                layer changes then.
+            ArgumentError: a pattern matches nothing, or only some parameters of a layer. No layer changes then.
         """
         self._freeze(matching(self.leaves(), patterns or ("*",)), True)
         return self
@@ -100,22 +97,17 @@ class Model(Layer):
         return self
 
     def outputs(self, X: ArrayLike) -> np.ndarray:
-        """Return the raw outputs, logits or values, for raw features.
+        """Return the raw outputs, logits or values, for raw features: (rows, outputs...) in host memory.
 
         Args:
             X: features (rows, features...), which are standardised as in training; or integers (rows, ...) if the first
                 layer takes indices.
-
-        Returns:
-            (rows, outputs...) in host memory.
 
         Warns:
             GpunetWarning: outputs are NaN.
 
         Raises:
             DataError: features are empty, not finite, or too large for the model's dtype; indices are out of range.
-            DTypeError: features are not real numbers, or indices are not integers.
-            ShapeError: wrong number of features.
         """
         y = self.ready_outputs(self.prepare(X))
         if wrong := int(np.isnan(y.reshape(len(y), -1)).any(axis=1).sum()):
@@ -132,36 +124,22 @@ class Model(Layer):
         y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
         with device.activate():
-            if device.xp is np and self._run_native(x, y):
+            if device.xp is np and run_native(self, vars(self).setdefault("_inference", {}), x, y):
                 return y
             for start in range(0, len(x), LARGEST_BATCH):
                 rows = slice(start, start + LARGEST_BATCH)
                 y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
         return y
 
-    def _run_native(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Write the outputs for `x` to `y` with a native program; return False if there is none."""
-        programs: dict[Kind, Inference] = vars(self).setdefault("_inference", {})
-        kind = Kind.of(x)
-        inference = programs.get(kind)
-        if inference is None or not inference.is_current:
-            if len(programs) >= MOST_PROGRAMS:
-                programs.clear()
-            inference = programs[kind] = Inference(self, kind)
-        return inference.run(x, y)
-
     def prepare(self, X: ArrayLike) -> np.ndarray:
-        """Check and standardise raw features, and convert them to the model's dtype.
-
-        Arguments and errors as for `outputs`.
-        """
+        """Check and standardise raw features, and convert them to the model's dtype; errors as for `outputs`."""
         return self.convert(self.check(X))
 
     def check(self, X: ArrayLike) -> np.ndarray:
         """Check raw features and return them for `convert`; the schema of a table encodes data frames of raw columns.
 
         Integers, and features that will be standardised, keep their dtype: a training stores them in this form and
-        converts each batch. Arguments and errors as for `outputs`.
+        converts each batch. Errors as for `outputs`.
         """
         columns = None if self.schema is None else frame_columns(X)
         if self.schema is not None and columns is not None:
@@ -193,69 +171,41 @@ class Model(Layer):
         return x.astype(self.dtype, copy=False)
 
     def check_given(self, X: Any) -> None:
-        """Check the indices in prepared features in host memory; others are not checked.
-
-        Raises:
-            DataError: an index is out of range.
-        """
+        """Raise `DataError` for indices out of range in prepared features in host memory; others are not checked."""
         if self.index_range is not None and not on_device(X):
             check_range(np.asarray(X), self.index_range, "X: indices")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return labels or values for raw features.
-
-        Arguments as for `outputs`.
+        """Return labels or values for raw features; arguments and errors as for `outputs`.
 
         Returns:
-            Classification: class names, or class indices if the classes have no names, (rows,); (rows, positions) for a
-            model with an output per position. Binary: 0 or 1, or names, (rows,) for one output, else (rows, outputs).
-            Similarity: the cosine of each pair, (rows,). Otherwise values in the units of the training targets, (rows,)
-            for one output, else (rows, outputs).
+            Classification: class names, or indices if the classes have no names, (rows,), or (rows, positions) with an
+            output per position. Binary: 0 or 1, or names. Similarity: the cosine of each pair, (rows,). Otherwise:
+            values in the units of the training targets. Binary outputs and values are (rows,) for one output, else
+            (rows, outputs).
         """
         return self.decode(self.outputs(X), self.task)
 
     def decode(self, y: np.ndarray, task: Task | None) -> np.ndarray:
         """Convert raw outputs to the predictions of a task; see `predict`."""
-        if task == "classification":
-            return self._named(y.argmax(axis=-1))
-        if task == "similarity":
-            return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
-        if task == "counts":
-            with np.errstate(over="ignore"):
-                y = np.exp(y)
-        if self.target_scaler is not None:
-            y = self.target_scaler.invert(y.reshape(len(y), *self.target_scaler.mean.shape))
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        return self._named((y > 0).astype(np.int64)) if task == "binary" else y
+        return decoded(y, task, self.classes, self.target_scaler)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (rows, ..., classes).
+        """Return the probability of each class, (rows, ..., classes); with several binary outputs that of 1 for each.
 
-        For several binary outputs it is the probability of 1 for each output, (rows, outputs).
-
-        Arguments as for `outputs`.
+        Arguments and errors as for `outputs`.
 
         Raises:
             StateError: the model is not a classifier.
         """
-        y = self.outputs(X)
-        if self.task == "classification":
-            return np.asarray(softmax(y))
-        if self.task != "binary":
-            raise StateError(f"predict_proba needs a model trained as a classifier; this model's task is {self.task}.")
-        p = np.asarray(activation_function("sigmoid")(y))
-        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
-
-    def _named(self, labels: np.ndarray) -> np.ndarray:
-        return labels if self.classes is None else np.asarray(self.classes)[labels]
+        return probabilities(self.outputs(X), self.task)
 
     def save(self, path: str | Path) -> None:
         """Save the model (layers, parameters, buffers, scalers, class names, frozen layers) to a safetensors file.
 
         Raises:
             ArgumentError: your own layer is not registered (`gn.register`), or its configuration does not rebuild it;
-                or the model has your own activation function, which is code and cannot be saved.
+                or the model has your own activation function, which is code.
             OSError: the file cannot be written; an existing file stays intact.
         """
         arrays, description = self.to_arrays()

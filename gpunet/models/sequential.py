@@ -26,9 +26,6 @@ class Sequential(Stack, Model):
     Args:
         *layers: layers, or activation functions such as `gn.ReLU()`, which are wrapped in an `Activation`.
 
-    Raises:
-        ArgumentError: an argument is not a layer, or a layer with parameters appears twice.
-
     Example:
         >>> model = gn.Sequential(gn.Conv2d(1, 8, 3), gn.ReLU(), gn.GlobalAvgPool2d(), gn.Linear(8, 10))
         >>> model(np.ones((4, 1, 28, 28), "float32")).shape, list(model.parameters())
@@ -40,9 +37,6 @@ class Sequential(Stack, Model):
 
         Args:
             input_shape: the shape of one input row; by default it is taken from the layers, if they determine it.
-
-        Raises:
-            ShapeError: the model does not accept rows of this shape.
         """
         return summarize(self, input_shape)
 
@@ -57,14 +51,12 @@ class MLP(Sequential):
     """A multilayer perceptron: linear layers with activations between them; its outputs are logits or values.
 
     Args:
-        sizes: number of features of the input, of each hidden layer, and of the output; at least two numbers.
+        sizes: number of features of the input, of each hidden layer, and of the output.
         activation: the activation after each hidden layer.
         dropout: dropout probability after each hidden layer, 0 for none.
         batch_norm: whether to add a `BatchNorm1d` before each activation.
-        init: the initial weights of the hidden layers, by name or as a function (`gpunet.initializers`); the default is
-            that of `Linear`.
-        output_init: the initial weights of the output layer, as `init`; with "zeros" all rows have equal outputs at
-            the start of the training.
+        init: the initial weights of the hidden layers, as for `Linear`.
+        output_init: those of the output layer; with "zeros" all rows have equal outputs at first.
         seed: seed of the initial weights; None for fresh entropy.
 
     Example:

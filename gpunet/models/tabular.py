@@ -24,24 +24,17 @@ def tabular_mlp(
 ) -> Sequential:
     """Return an MLP for the features that `schema.encode` returns.
 
-    If the table has embedded categories, the first layer is an `EntityEmbedding` with its default sizes. A `SoftClip`
-    before the MLP limits outliers. The biases of the hidden layers are initialised from N(0, 1) and the weights of the
-    output layer with 0, as in RealMLP (Holzmüller et al. 2024, arXiv 2407.04491); `benchmarks/tabular` measures the
-    effect of each.
+    The first layer is an `EntityEmbedding` if the table has embedded categories. A `SoftClip` limits outliers. The
+    biases of the hidden layers are initialised from N(0, 1) and the weights of the output layer with 0, as in RealMLP
+    (Holzmüller et al. 2024, arXiv 2407.04491).
 
     The function sets the model's schema, but not its standardisation; set it with
     `model.input_scaler = gn.data.Standardizer.fit(X, category_columns=model.category_columns)`.
 
     Args:
-        schema: how the table's columns become features.
         outputs: number of classes, or of values to predict.
         hidden: sizes of the hidden layers.
-        activation: the activation after each hidden layer.
-        dropout: dropout probability after each hidden layer, 0 for none.
-        batch_norm: whether to add a `BatchNorm1d` to each hidden layer.
-
-    Raises:
-        ArgumentError: a size is below 1, the activation is unknown, or `dropout` is out of range.
+        activation, dropout, batch_norm: as for `MLP`.
 
     Example:
         >>> import pandas as pd

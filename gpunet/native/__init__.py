@@ -3,24 +3,22 @@
 Without a compiler, or with `GPUNET_NATIVE=0`, NumPy computes everything; `gpunet info` shows which.
 """
 
-from gpunet.native.blas import Blas, find_blas
+from gpunet.native.blas import Blas, find_blas, tile_rows
 from gpunet.native.compiler import find_compiler, why_unavailable
-from gpunet.native.division import TILE
-from gpunet.native.kernel import Kernel, Node, address, library, plain_address
+from gpunet.native.kernel import Kernel, Node, address, library
 from gpunet.native.program import Program
-from gpunet.native.runtime import all_below
+from gpunet.native.runtime import Binding
 
 __all__ = [
-    "TILE",
+    "Binding",
     "Blas",
     "Kernel",
     "Node",
     "Program",
     "address",
-    "all_below",
     "find_blas",
     "find_compiler",
     "library",
-    "plain_address",
+    "tile_rows",
     "why_unavailable",
 ]

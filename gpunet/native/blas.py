@@ -19,14 +19,17 @@ TRIED = (  # prefix and suffix of the symbols, the C type of their integers
 )
 
 
+TILES = (16, 12)
+"""Rows of a tile of BLAS: 12 in OpenBLAS's float32 kernels for AVX2; 4, 8 or 16 in those for other processors."""
+
+
 class Blas(NamedTuple):
     """A BLAS library in this process.
 
     Attributes:
         integer: the C type of its integers.
         gemm: the addresses of cblas_sgemm and cblas_dgemm, by dtype.
-        get_threads: the address of the function that returns its number of threads, or 0.
-        set_threads: the address of the function that sets its number of threads, or 0.
+        get_threads, set_threads: the addresses of the functions that return and set its number of threads, or 0.
     """
 
     path: str
@@ -49,6 +52,20 @@ def find_blas() -> Blas | None:
         if (blas := _opened(path)) is not None and _is_right(blas):
             return blas
     return None
+
+
+@functools.cache
+def tile_rows() -> int:
+    """Return the rows of a tile of NumPy's BLAS, or a multiple of them.
+
+    BLAS may sum the remaining rows of a product in another order. So a product is tried in parts of each size.
+    """
+    rng = np.random.default_rng(0)
+    a, b = rng.random((48, 256), np.float32) - 0.5, rng.random((256, 16), np.float32) - 0.5
+    for rows in TILES:
+        if np.array_equal(np.vstack([part @ b for part in np.split(a, 48 // rows)]), a @ b):
+            return rows
+    return TILES[0]
 
 
 def _opened(path: str) -> Blas | None:

@@ -81,11 +81,11 @@ def compile_library(source: str, name: str, options: Sequence[str] = ()) -> Path
 
     Args:
         source: C++17 with its headers inlined (`gpunet.cuda.read_source`), since the cache key is this text.
-        name: the file name in error messages, such as "kernels/cpu/adam.cpp"; a `#line` in the text overrides it.
+        name: the file name in error messages, such as "kernels/cpu/adam.cpp".
         options: more flags, such as `-DT=float`.
 
     Raises:
-        CompileError: the source does not compile; the message is the compiler's log, with file and line.
+        CompileError: the source does not compile.
         DeviceError: no compiler, or no folder to compile in.
     """
     return _compile(find_compiler(), source, name, options)

@@ -1,9 +1,10 @@
 """How the nodes of a phase are divided into parts, which depend only on shapes, and tasks of consecutive parts.
 
-Results do not depend on the number of threads, because the parts do not, and a kernel is called once for each part. A
-matrix product is faster in one call for all parts of a task, because BLAS packs the second operand anew in each call.
-Its order of summation may then be another one. So both are tried with random numbers, once for each shape: a product is
-called once for several parts of a task only if this gives the same bits.
+Results do not depend on the number of threads, because a kernel is called once for each part. A matrix product is
+faster in one call for all parts of a task, because BLAS packs the second operand anew in each call; but then it may sum
+in another order. So both are tried with random numbers, once for each shape, and only a product with the same bits is
+called once. A part has whole tiles of BLAS, except the last one: with random numbers, a few remaining rows often have
+the same bits by chance.
 """
 
 from __future__ import annotations
@@ -14,21 +15,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunet.device import aligned
+from gpunet.memory import aligned
+from gpunet.native.blas import tile_rows
 from gpunet.native.kernel import Node, address
 from gpunet.native.runtime import Calls, Task
 
 Part = tuple[int, int]
 """The first row or element of a call, and the first one after it."""
 
-TILE = 16
-"""The rows of a part are a multiple of this number, except in the last part. BLAS computes tiles of 4, 8 or 16 rows and
-may sum the remaining rows in another order. With random numbers, a few such rows often have the same bits, so that a
-trial would miss them.
-"""
-
-SMALLEST_CHUNK = 32
-"""Minimum rows of a part: BLAS needs more time per row for fewer."""
+SMALLEST_CHUNK = 2
+"""Minimum tiles of a part: BLAS needs more time per row for fewer."""
 
 MOST_CHUNKS = 16
 """Maximum parts of a batch of up to 8192 rows, and so the maximum number of threads that its rows keep busy."""
@@ -42,8 +38,9 @@ MOST_FLOPS = 10_000_000_000
 
 def chunk_rows(rows: int) -> int:
     """Return the rows of a part of a batch of `rows` rows."""
-    tiles = -(-rows // (MOST_CHUNKS * TILE))
-    return min(max(tiles * TILE, SMALLEST_CHUNK), LARGEST_CHUNK)
+    tile = tile_rows()
+    tiles = -(-rows // (MOST_CHUNKS * tile))
+    return min(max(tiles, SMALLEST_CHUNK), LARGEST_CHUNK // tile) * tile
 
 
 def parts_of(count: int, grain: int) -> list[Part]:
@@ -55,7 +52,7 @@ def parts_of(count: int, grain: int) -> list[Part]:
 def row_tasks(nodes: Sequence[Node], count: int, threads: int, rows: int) -> list[Task]:
     """Return the tasks of a phase of rows, for the first `rows` rows of a batch of `count`.
 
-    If these are not all, the last part has calls of its own, so that it may end at any of its rows.
+    If these are not all, the last part has calls of its own, so that it may end at any row.
     """
     parts = [(first, min(last, rows)) for first, last in parts_of(count, chunk_rows(count)) if first < rows]
     rounds = -(-rows // (threads * LARGEST_CHUNK))
@@ -74,9 +71,11 @@ def slice_tasks(node: Node, threads: int) -> list[Task]:
 
 
 def _groups(parts: Sequence[Part], count: int) -> list[Sequence[Part]]:
-    """Divide parts into at most `count` groups of consecutive ones."""
+    """Divide parts into at most `count` groups of consecutive ones; the last ones have fewer, as the last part is the
+    largest.
+    """
     count = min(count, len(parts))
-    edges = [len(parts) * i // count for i in range(count + 1)] if count else []
+    edges = [-(-len(parts) * i // count) for i in range(count + 1)] if count else []
     return [parts[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
@@ -84,7 +83,7 @@ _TRIED: dict[tuple[object, ...], bool] = {}
 
 
 def calls(node: Node, parts: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts of a node's calls: a single one for all `parts`, which are consecutive, if `merges`."""
+    """Return the parts of a node's calls: a single one for all consecutive `parts` if `merges`."""
     return [(parts[0][0], parts[-1][1])] if len(parts) > 1 and merges(node, parts) else parts
 
 

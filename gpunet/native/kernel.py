@@ -34,10 +34,6 @@ class Kernel:
 
     Its signature in the source is its only declaration, as for `gpunet.cuda.Kernel`. The macro below it says how its
     work is divided (kernels/cpu/common.h).
-
-    Args:
-        source: a file name in `kernels/cpu/`, or the path of your own file.
-        name: the function.
     """
 
     def __init__(self, source: str | Path, name: str):
@@ -57,16 +53,13 @@ class Kernel:
         note(self.bind(*args, options=options, **parts))
 
     def bind(self, *args: Any, options: Mapping[str, Any] | None = None, count: int = 1, grain: int = 0) -> Node:
-        """Check the arguments and return the node that calls the kernel with them.
+        """Return the node that calls the kernel; checks the arguments as `gpunet.cuda.Kernel.prepare` does.
 
         Args:
             *args: the arguments of the kernel's signature after `begin` and `end`.
             options: macros for the compiler.
             count: number of rows or output elements to divide; 1 for a WHOLE kernel.
             grain: size of a part of a SLICES kernel.
-
-        Raises:
-            CompileError, ArgumentError, DTypeError, ShapeError: as for `gpunet.cuda.Kernel.prepare`.
         """
         args = tuple(a.view(np.ndarray) if isinstance(a, np.ndarray) else a for a in args)
         values, dtype = self.signature.check(args, {}, sys.maxsize)
@@ -80,14 +73,12 @@ class Node:
     Attributes:
         args: its arguments, which keep the arrays alive.
         flags: the macros that the kernel is compiled with.
-        count: number of rows or elements to divide.
-        grain: size of a part of a SLICES kernel.
+        count, grain: as for `Kernel.bind`.
         slots: (arguments,) int64, the arguments as the kernel reads them: addresses, integers, the bits of doubles.
         ranges: the address ranges of its arrays, by their index in `slots`.
-        reads: ranges that the kernel only reads.
-        writes: ranges that the kernel may write.
-        shared: for a ROWS kernel, the ranges of which every part may read all rows, such as the second operand of a
-            product: arrays whose declared size does not begin with the number of rows.
+        reads, writes: ranges that the kernel only reads, and that it may write.
+        shared: ranges that every part of a ROWS kernel may read, such as the second operand of a product: arrays whose
+            declared size does not begin with the number of rows.
     """
 
     def __init__(
@@ -137,17 +128,6 @@ def address(a: np.ndarray) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(a))  # type: ignore[arg-type]  # 6x faster than a.ctypes.data
     except (TypeError, ValueError):  # read-only or empty
         return a.__array_interface__["data"][0]
-
-
-def plain_address(a: np.ndarray) -> int | None:
-    """Return the address of the first element of an array if it is C-contiguous and aligned, else None."""
-    try:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(a))  # type: ignore[arg-type]  # refuses strides
-    except (TypeError, ValueError):
-        if not a.flags.c_contiguous:
-            return None
-        start = address(a)
-    return None if start % a.itemsize else start
 
 
 @functools.cache

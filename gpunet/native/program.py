@@ -1,14 +1,13 @@
 """Native nodes as a program: which of them may run concurrently, and one call that runs many steps of them.
 
-Nodes are divided into tasks and grouped into phases. The tasks of a phase are independent, so threads share them, and a
-barrier ends the phase:
+Nodes are grouped into phases, which barriers separate. Threads share the independent tasks of a phase:
 
     ROWS     for each chunk of rows, a task runs all nodes of the phase, while the chunk is in the cache
     SLICES   each node is divided into tasks
     WHOLE    one task runs the nodes one after the other
 
 A node joins the first phase of its kind after all nodes that it depends on. So the forward pass, the loss and the input
-gradients of a network are one phase of rows, and the gradients of all its weights are the next.
+gradients of a network are one phase of rows, and all weight gradients are the next.
 """
 
 from __future__ import annotations
@@ -39,9 +38,7 @@ class Phase:
         self.nodes: list[Node] = []
 
     def conflicts(self, node: Node) -> list[tuple[Range, Range]]:
-        """Return the pairs of overlapping ranges, one of `node` and one of this phase, of which at least one is
-        written.
-        """
+        """Return the pairs of overlapping ranges, of `node` and of this phase, of which at least one is written."""
         return [
             pair
             for own in self.nodes
@@ -109,7 +106,8 @@ class Program:
         phase = self.phases[0]
         if rows >= phase.count:
             return self._calls
-        parts = -(-rows // chunk_rows(phase.count))
+        chunk = chunk_rows(phase.count)
+        parts = min(-(-rows // chunk), phase.count // chunk)  # the last part includes the remainder
         if parts not in self._of_parts:
             self._of_parts[parts] = Calls([phase.tasks(self.threads, rows)])
         self._of_parts[parts].end_at(rows)

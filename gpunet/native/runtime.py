@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from gpunet.native.kernel import Node, address, library
 
 Task = list[tuple[Node, int, int]]
 """Calls that one thread makes in their order: a node and the part of its work, [begin, end)."""
+
+MOST_ARRAYS = 3
+"""Maximum arrays of a batch: features, targets and row weights."""
 
 SOURCE = kernels_path() / "cpu" / RUNTIME
 
@@ -58,14 +61,40 @@ class Calls:
         return partial(self._run, ctypes.c_int64(1), ctypes.c_int(threads))
 
 
-@functools.cache
-def all_below() -> Callable[[int, int, int], int]:
-    """Return a function of (start, count, limit): whether all `count` int64 elements from address `start` on are in
-    [0, limit).
+class Binding:
+    """The node arguments that refer to the arrays of a batch: one to three arrays, of which the second are targets.
+
+    Args:
+        places: for each array, the arguments as (slots of a node, index).
+        alignments: for each array, the alignment that kernels need, in bytes.
+        labels: number of class labels in the second array, 0 if it has none.
+        classes: number of classes.
     """
-    function = library(SOURCE, ()).gpunet_all_below
-    function.argtypes = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
-    return function
+
+    def __init__(
+        self, places: Sequence[Sequence[tuple[np.ndarray, int]]], alignments: Sequence[int], labels: int, classes: int
+    ):
+        slots = [address(slots) + slots.itemsize * place for of_array in places for slots, place in of_array]
+        self._tables = [np.array(alignments, np.int64), _offsets(list(map(len, places))), np.array(slots, np.int64)]
+        self._batch = np.array([len(places), *map(address, self._tables), labels, classes], np.int64)
+        self._bind = partial(library(SOURCE, ()).gpunet_bind, ctypes.c_void_p(address(self._batch)))
+        self._missing = (None,) * (MOST_ARRAYS - len(places))
+
+    def bind(self, arrays: Sequence[Any]) -> bool:
+        """Make the nodes read these arrays, which the caller must keep alive.
+
+        Return False, and change nothing, if an array is not C-contiguous or aligned, or a label is not in [0, classes).
+        """
+        try:
+            return bool(self._bind(*map(_memory, arrays), *self._missing))
+        except (TypeError, ValueError):  # read-only, empty or strided
+            if not all(isinstance(a, np.ndarray) and a.flags.c_contiguous for a in arrays):
+                return False
+            return bool(self._bind(*(ctypes.c_void_p(address(a)) for a in arrays), *self._missing))
+
+
+_memory = (ctypes.c_char * 0).from_buffer
+"""Return the memory of a writable, C-contiguous array as an argument of a C function; others raise."""
 
 
 def _offsets(sizes: Sequence[int]) -> np.ndarray:

@@ -28,9 +28,6 @@ def thread_count() -> int:
     """Return the number of threads: `GPUNET_THREADS`, else `OMP_NUM_THREADS`, else the BLAS library's, else all cores.
 
     The maximum is the number of processors that this process may use, divided by the ranks on this host.
-
-    Raises:
-        ArgumentError: `GPUNET_THREADS` is not a whole number above 0.
     """
     cores = max(1, available_cores() // max(_number(name) or 1 for name in LOCAL_RANKS))
     if (given := os.environ.get("GPUNET_THREADS")) is not None:

@@ -13,21 +13,22 @@ Conventions of every operation:
   derivative needs, is the output y or the preactivation, as the function's `saves` says: "output", or "input", which
   needs `preactivation`.
 - A loss returns its value, an array of shape () on the device, and the gradient in the shape of its first argument.
-- A `Size` is one whole number for all axes of an image, or one for each.
+  `weight` holds the weights (rows,) of the rows in the mean; None for equal ones.
+- Sizes of windows over images are one whole number for both axes, or one for each. Along an axis, windows of
+  `kernel_size` elements, which are `dilation` pixels apart, begin every `stride` pixels of the image with `padding`
+  pixels on each side. Their number is out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
 - `f_backward(dy, ...)` takes dy, the gradient of the loss with respect to the output y of `f`, in the shape of y. Its
   other arguments are those given to `f`, or its results. Each gradient has the shape of its array. Gradients of
   parameters are fresh arrays by default. A gradient switched off, as by `input_gradient=False` for a first layer or
   `weight_gradient=False` for a frozen one, is not computed; None is returned in its place.
-- `kernel` selects the implementation: None (gpunet's choice), "blas" (BLAS on the CPU, cuBLAS and array code on a
-  GPU), or a hand-written kernel by name (see `matmul`).
-
-All of them raise `ShapeError` for shapes that don't fit, `DTypeError` for dtypes that differ or are not supported, and
-`DeviceMismatchError` for arrays on different devices. Docstrings list only further errors.
+- `kernel` selects the implementation: None (gpunet's choice), "blas" (BLAS on the CPU, cuBLAS and array code on a GPU),
+  or a hand-written kernel by name (see `matmul`).
 """
 
 from gpunet.ops._attention import scaled_dot_product_attention, scaled_dot_product_attention_backward
 from gpunet.ops._avg_pool2d import avg_pool2d, avg_pool2d_backward, global_avg_pool2d, global_avg_pool2d_backward
-from gpunet.ops._batch_norm import batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._batch_norm import batch_norm, batch_norm_backward
+from gpunet.ops._batch_statistics import batch_statistics
 from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward
 from gpunet.ops._conv2d import conv2d, conv2d_backward
 from gpunet.ops._cosine_embedding import cosine_embedding

@@ -20,7 +20,7 @@ from gpunet.device import Array, array_module
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops._bias_activation import ones
 from gpunet.ops._matmul import matmul
-from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.checks import check_buffers, check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.tape import Tape, empty
 
@@ -42,24 +42,16 @@ def scaled_dot_product_attention(
     weights: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return softmax(q·kᵀ/√E + mask)·v. A query without visible keys gets zeros.
+    """Return softmax(q·kᵀ/√E + mask)·v, (rows, heads, L, V). A query without visible keys gets zeros.
 
     Args:
-        q: queries (rows, heads, L, E), or without heads or rows, in any memory layout.
-        k: keys (rows, heads, S, E), with the same number of axes.
+        q: queries (rows, heads, L, E), or without heads or rows.
+        k: keys (rows, heads, S, E).
         v: values (rows, heads, S, V).
-        mask: in a shape that broadcasts to (rows, heads, L, S). Booleans, True where a query may attend to a key, as in
-            PyTorch's function of this name; or numbers in the dtype of `q`, added to the scores, -inf to hide a key. It
-            gets no gradient.
+        mask: broadcasts to (rows, heads, L, S). Booleans, True where a query may attend to a key, as in PyTorch's
+            function; or numbers in the dtype of `q` to add to the scores, -inf to hide a key. It gets no gradient.
         causal: whether query i may attend only to keys 0 .. i.
-        out: in any memory layout.
-        weights: where to write the weights, which the backward pass needs, C-contiguous (rows, heads, L, S).
-
-    Returns:
-        (rows, heads, L, V).
-
-    Raises:
-        DTypeError: also a mask that is neither boolean nor in the dtype of `q`.
+        weights: where to write the weights for the backward pass, C-contiguous (rows, heads, L, S).
 
     Example:
         >>> q, k, v = np.zeros((2, 1)), np.zeros((2, 1)), np.array([[2.0], [4.0]])
@@ -74,9 +66,7 @@ def scaled_dot_product_attention(
     xp = float_module(op, q=q, k=k, v=v, out=out, weights=weights)
     shape, scores_shape = _shapes(q, k, v)
     check_shape(op, shape, out=out)
-    check_shape(op, scores_shape, weights=weights)
-    if weights is not None and not weights.flags.c_contiguous:
-        raise ShapeError(f"{op}: weights must be C-contiguous, its strides are {weights.strides}.")
+    check_buffers(op, scores_shape, weights=weights)
     check_mask(op, mask, q, scores_shape)
     out = empty(tape, shape, q.dtype, xp) if out is None else out
     weights = empty(tape, scores_shape, q.dtype, xp) if weights is None else weights
@@ -103,7 +93,7 @@ def scaled_dot_product_attention_backward(
     """Return (dq, dk, dv), the gradients of y = scaled_dot_product_attention(q, k, v, ...).
 
     Args:
-        weights: the weights that the forward pass wrote, (rows, heads, L, S); they are zero for hidden keys.
+        weights: the weights that the forward pass wrote.
         dq, dk, dv: in any memory layout; by default from the tape.
 
     Example:
@@ -236,13 +226,7 @@ def _shapes(q: Array, k: Array, v: Array) -> tuple[tuple[int, ...], tuple[int, .
 
 
 def check_mask(op: str, mask: Array | None, q: Array, shape: tuple[int, ...]) -> None:
-    """Check a mask against the queries and the shape of the weights.
-
-    Raises:
-        DTypeError: a mask that is neither boolean nor in the dtype of `q`; messages begin with `op`.
-        ShapeError: a mask that does not broadcast to `shape`.
-        DeviceMismatchError: a mask on another device.
-    """
+    """Check a mask against the queries and the shape of the weights; messages begin with `op`."""
     if mask is None:
         return
     array_module(q=q, mask=mask)

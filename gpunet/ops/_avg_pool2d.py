@@ -29,19 +29,12 @@ GLOBAL_BACKWARD = Kernel("pooling.cu", "global_avg_pool2d_backward")
 def avg_pool2d(
     x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, tape: Tape | None = None
 ) -> Array:
-    """Return the mean over each window; padding counts as zeros, as in PyTorch's `avg_pool2d`.
+    """Return the mean over each window, (rows, channels, out_h, out_w); padding counts as zeros, as in PyTorch.
 
     Args:
         x: (rows, channels, height, width).
-        kernel_size: pixels of a window.
-        stride: pixels between neighbouring windows; None for the kernel size.
-        padding: zeros on each side of the image; at most half of the window.
-
-    Returns:
-        (rows, channels, out_h, out_w), out = (size + 2·padding - kernel_size) // stride + 1.
-
-    Raises:
-        ArgumentError: an invalid size.
+        stride: None for the kernel size.
+        padding: at most half of the window.
 
     Example:
         >>> x = np.array([[[[1.0, 3.0, 5.0, 7.0]]]])
@@ -93,10 +86,7 @@ def avg_pool2d_backward(
 
 
 def global_avg_pool2d(x: Array, *, tape: Tape | None = None) -> Array:
-    """Return the mean of each image, (rows, channels).
-
-    Args:
-        x: (rows, channels, height, width), with at least one pixel per image.
+    """Return the mean of each image, (rows, channels), for x (rows, channels, height, width).
 
     Example:
         >>> gn.ops.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]))

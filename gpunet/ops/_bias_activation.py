@@ -48,11 +48,9 @@ def bias_activation(
     kernel: str | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return f(z + bias).
+    """Return f(z + bias), for z (..., n) and bias (n,) or None.
 
     Args:
-        z: (..., n).
-        bias: (n,), or None.
         out: may be `z` itself.
         preactivation: where to write z + bias; may be `z`, but not `out`.
         kernel: "blas" runs array code; None, on a GPU, the hand-written kernel.
@@ -105,9 +103,7 @@ def bias_activation_backward(
 
     Args:
         saved: y or the preactivation z + bias; may be None for the identity.
-
-    Returns:
-        dz (..., n), and dbias (n,), summed over all rows in a fixed order.
+        dbias: (n,); it is summed over all rows in a fixed order.
 
     Example:
         >>> y = np.array([[0.0, 2.0], [1.0, 3.0]])
@@ -155,7 +151,7 @@ def sum_columns(a: Array, out: Array | None, tape: Tape | None, xp: ModuleType) 
 
 @functools.lru_cache(maxsize=8)
 def ones(n: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return (n,) ones, with which BLAS sums rows or columns."""
+    """Return (n,) ones, to sum rows or columns with BLAS."""
     return np.ones(n, dtype)
 
 

@@ -23,7 +23,7 @@ from gpunet.ops._bias_activation import activation_backward
 from gpunet.ops._matmul import matmul
 from gpunet.ops._matmul_plan import multiprocessors
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
-from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.checks import check_buffers, check_shape, float_module
 from gpunet.ops.im2col import col2im, im2col
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.ops.window import Size, Window
@@ -56,21 +56,13 @@ def conv2d(
 
     Args:
         x: (rows, channels, height, width).
-        weight: (out_channels, channels / groups, kernel_h, kernel_w).
+        weight: (out_channels, channels / groups, kernel_h, kernel_w); groups must divide both numbers of channels.
         bias: (out_channels,), or None.
-        stride: pixels between neighbouring patches.
-        padding: zeros on each side of the image.
-        dilation: pixels between neighbouring elements of the filter.
-        out: C-contiguous.
-        columns: where to write the patches, which the backward pass needs, C-contiguous: (groups, channels /
-            groups·kernel_h·kernel_w, rows·out_h·out_w).
+        padding: zeros.
+        out: (rows, out_channels, out_h, out_w), C-contiguous.
+        columns: where to write the patches for the backward pass, C-contiguous:
+            (groups, channels·kernel_h·kernel_w / groups, rows·out_h·out_w).
         preactivation: where to write x * weight + bias, C-contiguous and not `out`.
-
-    Returns:
-        (rows, out_channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel - 1) - 1) // stride + 1.
-
-    Raises:
-        ArgumentError: groups that don't divide the channels, or an invalid size.
 
     Example:
         >>> x, weight = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3))
@@ -80,8 +72,8 @@ def conv2d(
     xp = float_module("conv2d", x=x, weight=weight, bias=bias, out=out, columns=columns, preactivation=preactivation)
     window, shape, columns_shape = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
     check_shape("conv2d", shape[1:2], bias=bias)
-    _check_buffers("conv2d", columns_shape, columns=columns)
-    _check_buffers("conv2d", shape, out=out, preactivation=preactivation)
+    check_buffers("conv2d", columns_shape, columns=columns)
+    check_buffers("conv2d", shape, out=out, preactivation=preactivation)
     if out is None:
         out = empty(tape, shape, x.dtype, xp)
     inference = tape is None and columns is None and preactivation is None
@@ -123,11 +115,9 @@ def conv2d_backward(
     """Return (dx, dweight, dbias), the gradients of y = conv2d(x, weight, bias, ...).
 
     Args:
+        saved: required unless the activation is the identity.
         columns: the array that `conv2d` filled, which is overwritten; None recomputes the patches.
         dweight, dbias: C-contiguous.
-
-    Raises:
-        ArgumentError: as for `conv2d`; or an activation without `saved`.
 
     Example:
         >>> x, weight, dy = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), np.ones((1, 2, 2, 2))
@@ -139,9 +129,9 @@ def conv2d_backward(
     xp = float_module(name, dy=dy, x=x, weight=weight, saved=saved, columns=columns, dweight=dweight, dbias=dbias)
     window, shape, columns_shape = _geometry(name, x, weight, stride, padding, dilation, groups)
     check_shape(name, shape, dy=dy, saved=saved)
-    _check_buffers(name, columns_shape, columns=columns)
-    _check_buffers(name, weight.shape, dweight=dweight)
-    _check_buffers(name, weight.shape[:1], dbias=dbias)
+    check_buffers(name, columns_shape, columns=columns)
+    check_buffers(name, weight.shape, dweight=dweight)
+    check_buffers(name, weight.shape[:1], dbias=dbias)
     function = activation_function(activation)
     if isinstance(function, Identity):
         saved = None
@@ -224,14 +214,6 @@ def _output_backward(
     arrays = operand(dy, tape, xp), operand(saved, tape, xp), dz, sums, arrivals, dbias
     sizes = rows, channels, math.prod(pixels), function.parameter
     OUTPUT_BACKWARD((chunks, channels), (THREADS,), *arrays, *sizes, options=options)
-
-
-def _check_buffers(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
-    """Raise `ShapeError` unless all given arrays have this shape and are C-contiguous."""
-    check_shape(op, shape, **arrays)
-    for name, a in arrays.items():
-        if a is not None and not a.flags.c_contiguous:
-            raise ShapeError(f"{op}: {name} must be C-contiguous, its strides are {a.strides}.")
 
 
 def _filters(weight: Array, groups: int) -> Array:

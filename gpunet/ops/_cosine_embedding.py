@@ -19,9 +19,9 @@ from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops._cosine_similarity import ROWS_PER_BLOCK, measure, write_gradients
-from gpunet.ops._elementwise_loss import SUM, weighted_mean
 from gpunet.ops.checks import check_shape, float_module
 from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
+from gpunet.ops.sums import weight_sum, weighted_mean
 from gpunet.tape import Tape, empty, empty_like
 
 COSINE_EMBEDDING = Kernel("cosine.cu", "cosine_embedding")
@@ -39,10 +39,6 @@ def cosine_embedding(
         pairs: (rows, 2, features).
         target: (rows,) in the dtype of `pairs`: 1 for similar pairs, -1 for dissimilar ones.
         margin: the cosine up to which a dissimilar pair has no loss, from -1 to 1.
-        weight: row weights (rows,).
-
-    Raises:
-        ArgumentError: margin is not between -1 and 1.
 
     Example:
         >>> pairs = np.array([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [2.0, 0.0]]])
@@ -80,13 +76,9 @@ def _cuda(
 ) -> tuple[Array, Array]:
     rows, _, width = pairs.shape
     pairs, target, weight = operand(pairs, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
-    weight_sum = None
-    if weight is not None:
-        weight_sum = empty(tape, (1,), weight.dtype, xp)
-        SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     dpairs, mean = empty_like(tape, pairs, xp), empty(tape, (), pairs.dtype, xp)
     blocks = max(1, block_count(rows, 4 * ROWS_PER_BLOCK))  # at least one, to write the loss 0 of no rows
     parts = partial_sums(blocks, pairs.dtype, tape, xp)
-    weights = weight, weight_sum
+    weights = weight, weight_sum(weight, tape, xp)
     COSINE_EMBEDDING((blocks,), (THREADS,), pairs, target, *weights, dpairs, *parts, mean, rows, width, margin, ADDED)
     return mean, dpairs

@@ -33,10 +33,9 @@ EPS = 1e-8
 
 
 class Cosines(NamedTuple):
-    """Cosines, and the values that their gradients need.
+    """Cosines (...), and the values that their gradients need.
 
     Attributes:
-        cosine: (...).
         inverse: 1 / norm of both vectors, (2, ...).
         long: whether the norm is above eps, (2, ...).
     """
@@ -47,19 +46,9 @@ class Cosines(NamedTuple):
 
 
 def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, tape: Tape | None = None) -> Array:
-    """Return the cosine of the angle between the vectors of `a` and `b`.
+    """Return the cosine of the angle between the vectors of `a` and `b`, in their broadcast shape without `axis`.
 
-    Args:
-        a: (..., features).
-        b: (..., features), in a shape that broadcasts with `a`.
-        axis: the axis of the features.
-        eps: minimum of a norm, > 0.
-
-    Returns:
-        The broadcast shape without `axis`; between -1 and 1 up to rounding.
-
-    Raises:
-        ArgumentError: eps is not above zero.
+    `axis` is that of the features; `eps` > 0 is the minimum of a norm.
 
     Example:
         >>> a, b = np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[2.0, 0.0], [4.0, -3.0]])
@@ -80,12 +69,9 @@ def cosine_similarity(a: Array, b: Array, axis: int = -1, eps: float = EPS, *, t
 def cosine_similarity_backward(
     dy: Array, a: Array, b: Array, axis: int = -1, eps: float = EPS, *, tape: Tape | None = None
 ) -> tuple[Array, Array]:
-    """Return (da, db), the gradients of y = cosine_similarity(a, b, axis, eps).
+    """Return (da, db), the gradients of y = cosine_similarity(a, b, axis, eps), summed over broadcast axes.
 
     The gradient of a zero vector a is dy·b / (eps·|b|), as in PyTorch, which is large.
-
-    Returns:
-        da in the shape of `a` and db in the shape of `b`, summed over broadcast axes.
 
     Example:
         >>> a, b = np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]])
@@ -106,7 +92,7 @@ def cosine_similarity_backward(
 
 
 def write_gradients(dy: Array, cosines: Cosines, a: Array, b: Array, da: Array, db: Array, tape: Tape | None) -> None:
-    """Write the gradients of the vectors along the last axis to `da` and `db`, on the CPU; overwrites `cosines`."""
+    """Write the gradients of vectors along the last axis to `da` and `db`, on the CPU; overwrites `cosines`."""
     cosine, inverse, long = cosines
     across, slope = empty(tape, dy.shape, dy.dtype, np), empty(tape, dy.shape, dy.dtype, np)
     product = empty_like(tape, a, np)
@@ -123,7 +109,7 @@ def write_gradients(dy: Array, cosines: Cosines, a: Array, b: Array, da: Array, 
 
 
 def measure(a: Array, b: Array, tape: Tape | None, *, eps: float = 0.0, added: float = 0.0) -> Cosines:
-    """Return the cosines of the vectors along the last axis, on the CPU, with norms max(√(x·x + added), eps)."""
+    """Return the cosines of vectors along the last axis, on the CPU, with norms max(√(x·x + added), eps)."""
     cosine, inverse = empty(tape, a.shape[:-1], a.dtype, np), empty(tape, (2, *a.shape[:-1]), a.dtype, np)
     np.einsum("...i,...i->...", a, b, out=cosine)
     np.einsum("...i,...i->...", a, a, out=inverse[0, ...])
@@ -144,13 +130,10 @@ def most_similar(vectors: Array, query: Array | int, k: int = 10) -> tuple[np.nd
     Args:
         vectors: (n, features), such as the weight of an `Embedding`.
         query: a vector (features,) on the same device; or a row number, which is left out of the result.
-        k: maximum number of rows to return.
+        k: maximum number of rows.
 
     Returns:
         Row numbers int64 (k,) and cosines (k,), in host memory.
-
-    Raises:
-        ArgumentError: k below 1, or a row number out of range.
 
     Example:
         >>> vectors = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]])

@@ -33,18 +33,11 @@ DRAWS = 8
 
 
 def dropout(x: Array, p: float, tape: Tape) -> tuple[Array, Array]:
-    """Return (y, keep).
+    """Return (y, keep): the result, and the boolean mask that `dropout_backward` needs.
 
     Args:
-        x: (rows, ...).
         p: the probability of a zero, 0 <= p <= 1.
         tape: provides the random numbers and the memory.
-
-    Returns:
-        y in the shape of `x`, and the boolean mask `keep`, which `dropout_backward` needs.
-
-    Raises:
-        ArgumentError: p is not between 0 and 1.
 
     Example:
         >>> y, keep = gn.ops.dropout(np.ones((4, 8)), 0.5, gn.Tape(seed=0))

@@ -22,17 +22,16 @@ from gpunet.errors import ShapeError
 from gpunet.ops.activations import sigmoid
 from gpunet.ops.checks import float_module
 from gpunet.ops.launch import THREADS, block_count, operand, partial_sums
+from gpunet.ops.sums import native_sum, weight_sum, weighted_mean
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
-SUM = Kernel("reduce.cu", "sum")
 MEAN_SQUARED_ERROR = Kernel("losses.cu", "mean_squared_error")
 HUBER = Kernel("losses.cu", "huber")
 ABSOLUTE_ERROR = Kernel("losses.cu", "absolute_error")
 POISSON_NLL = Kernel("losses.cu", "poisson_nll")
 BINARY_CROSS_ENTROPY = Kernel("losses.cu", "binary_cross_entropy")
 
-CPU_SUM = native.Kernel("reduce.cpp", "sum")
 NAMES = "mean_squared_error", "huber", "absolute_error", "poisson_nll", "binary_cross_entropy"
 CPU_LOSSES = tuple(native.Kernel("losses.cpp", name) for name in NAMES)
 CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_ABSOLUTE_ERROR, CPU_POISSON_NLL, CPU_BINARY_CROSS_ENTROPY = CPU_LOSSES
@@ -41,12 +40,7 @@ CPU_MEAN_SQUARED_ERROR, CPU_HUBER, CPU_ABSOLUTE_ERROR, CPU_POISSON_NLL, CPU_BINA
 def mean_squared_error(
     prediction: Array, target: Array, *, weight: Array | None = None, tape: Tape | None = None
 ) -> tuple[Array, Array]:
-    """Return (loss, dprediction) with l = (p - t)² and l' = 2·(p - t).
-
-    Args:
-        prediction: (rows, ...).
-        target: the shape of `prediction`.
-        weight: row weights (rows,).
+    """Return (loss, dprediction) with l = (p - t)² and l' = 2·(p - t), for prediction and target (rows, ...).
 
     Example:
         >>> loss, gradient = gn.ops.mean_squared_error(np.array([3.0, 1.0]), np.array([1.0, 1.0]))
@@ -70,8 +64,7 @@ def huber(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = d²/2 where |d| <= delta, else delta·(|d| - delta/2), for d = p - t.
 
-    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964). Arguments as for
-    `mean_squared_error`; raises `ArgumentError` unless delta > 0.
+    With c = d clipped to ±delta, l = c·(d - c/2) and l' = c (Huber 1964); delta > 0.
 
     Example:
         >>> loss, gradient = gn.ops.huber(np.array([4.0]), np.array([1.0]), delta=1.0)
@@ -106,9 +99,8 @@ def absolute_error(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = above·d where d > 0, else -below·d, for d = p - t.
 
-    l' is above where d > 0, 0 where d = 0, and -below where d < 0. With above = below = 1, l is |d|. With above = 1 - q
-    and below = q, l is the pinball loss, whose minimum is at the quantile q of t (Koenker & Bassett 1978). Other
-    arguments as for `mean_squared_error`.
+    l' is above where d > 0, 0 where d = 0, and -below where d < 0. With above = 1 - q and below = q, l is the pinball
+    loss, which is minimal at the quantile q of t (Koenker & Bassett 1978).
 
     Example:
         >>> loss, gradient = gn.ops.absolute_error(np.array([3.0, 0.0]), np.array([1.0, 1.0]))
@@ -144,8 +136,7 @@ def poisson_nll(
 ) -> tuple[Array, Array]:
     """Return (loss, dprediction) with l = exp(p) - t·p and l' = exp(p) - t, where p is the logarithm of a rate.
 
-    With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!),
-    which does not depend on p. Other arguments as for `mean_squared_error`.
+    With `log_input=False` p is the rate itself: l = p - t·log(p + eps) and l' = 1 - t / (p + eps). Both omit log(t!).
 
     Example:
         >>> loss, gradient = gn.ops.poisson_nll(np.array([0.0]), np.array([3.0]))  # a rate of 1, three events
@@ -176,9 +167,7 @@ def poisson_nll(
 def binary_cross_entropy(
     logits: Array, target: Array, *, weight: Array | None = None, tape: Tape | None = None
 ) -> tuple[Array, Array]:
-    """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t.
-
-    Targets are probabilities in [0, 1]. Arguments as for `mean_squared_error`.
+    """Return (loss, dlogits) with l = max(z, 0) - z·t + log(1 + exp(-|z|)) and l' = sigmoid(z) - t, for t in [0, 1].
 
     Example:
         >>> loss, gradient = gn.ops.binary_cross_entropy(np.zeros(1), np.ones(1))  # probability 1/2 of a true label
@@ -214,24 +203,6 @@ def _check(op: str, prediction: Array, target: Array, weight: Array | None) -> M
     return xp
 
 
-def weighted_mean(loss: Array, slope: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Return the weighted mean of `loss` (rows, ...), and `slope` scaled to its gradient; both are overwritten."""
-    value = empty(tape, (), loss.dtype, np)
-    share: Array | float
-    if weight is None:
-        share = 1 / max(loss.size, 1)
-        loss.sum(out=value)
-        np.multiply(value, share, out=value)
-    else:
-        norm = weight.sum() * (loss.size // max(len(loss), 1))
-        share = empty(tape, (len(loss), *[1] * (loss.ndim - 1)), loss.dtype, np)
-        np.divide(weight, np.maximum(norm, np.finfo(loss.dtype).tiny), out=share.reshape(weight.shape))
-        np.multiply(loss, share, out=loss)
-        loss.sum(out=value)
-    np.multiply(slope, share, out=slope)
-    return value, slope
-
-
 def _native(
     kernel: native.Kernel,
     prediction: Array,
@@ -242,21 +213,11 @@ def _native(
 ) -> tuple[Array, Array]:
     """Record a loss and its gradient as native nodes: one loss per row, and their sum in a fixed order."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
-    weight_sum = None
-    if weight is not None:
-        weight_sum = empty(tape, (1,), weight.dtype, np)
-        CPU_SUM(weight, weight_sum, rows)
+    total = None if weight is None else native_sum(weight, tape)
     slope, losses = empty_like(tape, prediction, np), empty(tape, (rows,), prediction.dtype, np)
     options = {other.name.upper(): int(other is kernel) for other in CPU_LOSSES}  # compiles only this loss
-    kernel(prediction, target, weight, weight_sum, slope, losses, rows, n, *constants, count=rows, options=options)
+    kernel(prediction, target, weight, total, slope, losses, rows, n, *constants, count=rows, options=options)
     return native_sum(losses, tape), slope
-
-
-def native_sum(losses: Array, tape: Tape | None) -> Array:
-    """Record the sum of the rows' losses (rows,) as a native node; return the array that will hold it, ()."""
-    loss = empty(tape, (), losses.dtype, np)
-    CPU_SUM(losses, loss, len(losses))
-    return loss
 
 
 def _cuda(
@@ -271,13 +232,9 @@ def _cuda(
     """Return the loss and its gradient, computed by one kernel; with row weights, a second kernel sums them first."""
     rows, n = len(prediction), math.prod(prediction.shape[1:])
     prediction, target, weight = operand(prediction, tape, xp), operand(target, tape, xp), operand(weight, tape, xp)
-    weight_sum = None
-    if weight is not None:
-        weight_sum = empty(tape, (1,), weight.dtype, xp)
-        SUM((1,), (THREADS,), weight, None, None, weight_sum, rows)
     slope = empty_like(tape, prediction, xp)
     blocks = max(1, block_count(rows * n, 8 * THREADS))  # at least one: it writes the loss also if there are no rows
     parts = partial_sums(blocks, prediction.dtype, tape, xp)
-    mean = empty(tape, (), prediction.dtype, xp)
-    kernel((blocks,), (THREADS,), prediction, target, weight, weight_sum, slope, *parts, mean, rows, n, *constants)
+    mean, weights = empty(tape, (), prediction.dtype, xp), (weight, weight_sum(weight, tape, xp))
+    kernel((blocks,), (THREADS,), prediction, target, *weights, slope, *parts, mean, rows, n, *constants)
     return mean, slope

@@ -20,7 +20,7 @@ from gpunet.data.indices import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.ops._gather import gather
-from gpunet.ops.checks import check_shape, float_module
+from gpunet.ops.checks import check_buffers, float_module
 from gpunet.ops.launch import operand
 from gpunet.tape import Tape, empty
 
@@ -30,14 +30,11 @@ NO_PADDING = -1
 
 
 def embedding(indices: Array, weight: Array, *, tape: Tape | None = None) -> Array:
-    """Return the rows of `weight` at the given indices.
+    """Return the rows of `weight` at the given indices, (..., embedding_dim).
 
     Args:
         indices: (...), integers in [0, num_embeddings). On a GPU they are not checked but clipped to that range.
         weight: the table (num_embeddings, embedding_dim).
-
-    Returns:
-        (..., embedding_dim).
 
     Raises:
         DataError: indices in host memory that are out of range.
@@ -70,10 +67,7 @@ def embedding_backward(
 
     Args:
         padding_idx: the row whose gradient is zero, a negative one counted from the end; or None.
-        dweight: where to write the gradient, C-contiguous.
-
-    Raises:
-        ArgumentError: padding_idx is not a row of the table.
+        dweight: C-contiguous.
 
     Example:
         >>> gn.ops.embedding_backward(np.ones((3, 2)), np.array([0, 2, 2]), num_embeddings=3)
@@ -88,9 +82,7 @@ def embedding_backward(
     width = dy.shape[-1]
     if dweight is None:
         dweight = xp.empty((num_embeddings, width), dy.dtype)
-    check_shape("embedding_backward", (num_embeddings, width), dweight=dweight)
-    if not dweight.flags.c_contiguous:
-        raise ShapeError(f"embedding_backward: dweight must be C-contiguous, its strides are {dweight.strides}.")
+    check_buffers("embedding_backward", (num_embeddings, width), dweight=dweight)
     padding = NO_PADDING
     if padding_idx is not None:
         padding = row_of_table("embedding_backward: padding_idx", padding_idx, num_embeddings)
@@ -106,11 +98,7 @@ def embedding_backward(
 
 
 def row_of_table(name: str, index: int, rows: int) -> int:
-    """Return the row of a table for an index that may count from the end.
-
-    Raises:
-        ArgumentError: the index is out of range; the message begins with `name`.
-    """
+    """Return the row of a table for an index that may count from the end; messages begin with `name`."""
     if not -rows <= whole(name, index, -rows) < rows:
         raise ArgumentError(f"{name} must be a row of the table, from {-rows} to {rows - 1}, got {index}.")
     return int(index) % rows

@@ -39,11 +39,9 @@ class Place(NamedTuple):
 
     Attributes:
         column: the column of x with the category.
-        entries: rows of its table.
-        width: features of its table.
+        entries, width: rows and features of its table.
         first: the first column of y with these features.
-        width_x, width_y: columns of x and y.
-        rows: rows of x.
+        width_x, width_y, rows: columns of x and y, and rows of x.
     """
 
     column: int
@@ -64,12 +62,9 @@ def entity_embedding(x: Array, tables: Sequence[Array], *, tape: Tape | None = N
     """Return the numbers of each row, followed by the features of its categories.
 
     Args:
-        x: (rows, numbers + categories). Each of the last columns is a category, as an index. Values that are not in the
-            table, such as -1, NaN and fractions, are unknown.
+        x: (rows, numbers + categories). The last columns hold category indices; values that are not in the table, such
+            as -1, NaN and fractions, are unknown.
         tables: for each category, (1 + known categories, features); row 0 is for unknown values.
-
-    Returns:
-        (rows, numbers + the features of all tables).
 
     Example:
         >>> x = np.array([[0.5, 0], [0.5, -1]])  # a number; a category, 0 and unknown
@@ -107,12 +102,11 @@ def entity_embedding_backward(
 ) -> Array | None:
     """Write the gradients of the tables, and return that of x, for y = entity_embedding(x, tables).
 
-    Args:
-        dtables: where to write the gradients, C-contiguous arrays in the shapes of the tables.
-        table_gradients: False leaves `dtables` unchanged.
+    The gradient of x is zero in the columns of the categories.
 
-    Returns:
-        The gradient in the shape of x, zero in the columns of the categories.
+    Args:
+        dtables: C-contiguous, in the shapes of the tables.
+        table_gradients: False leaves `dtables` unchanged.
 
     Example:
         >>> x, dtable = np.array([[0.5, 0], [0.5, -1]]), np.empty((2, 2))

@@ -41,9 +41,9 @@ FLOAT64 = (
 
 
 def erf(x: Array, out: Array, square: Array, ratio: Array) -> None:
-    """Write erf(x) to `out`, with an error below 1e-7 for float32 and 1e-12 for float64; NaN stays NaN.
+    """Write erf(x) to `out`, which may be `x`, with an error below 1e-7 for float32 and 1e-12 for float64.
 
-    `out` may be `x` itself. `square` and `ratio` are scratch arrays like `x`, not used on a CUDA device.
+    `square` and `ratio` are scratch arrays like `x`, not used on a CUDA device.
     """
     if device_of(x).name.startswith("cuda"):
         from cupyx.scipy import special

@@ -19,14 +19,11 @@ GATHER_BATCH = Kernel("gather.cu", "gather_batch")
 
 
 def gather(a: Array, rows: Array, *, tape: Tape | None = None) -> Array:
-    """Return the rows of `a` at the given positions.
+    """Return the rows of `a` at the given positions, (k, ...).
 
     Args:
         a: (n, ...), any dtype.
         rows: (k,) integers in [0, n), not checked.
-
-    Returns:
-        (k, ...).
 
     Example:
         >>> gn.ops.gather(np.array([10, 20, 30]), np.array([2, 0]))
@@ -62,14 +59,11 @@ def gather_batch(
 
     Args:
         arrays: features (n, ...), and one or two more arrays (n, ...) with elements of 4 or 8 bytes; all C-contiguous.
-        scaling: float64 means and factors in the shape of a row of features x, which become (x - mean) * factor,
-            computed in float64 and rounded once; or two `None`s.
+        scaling: float64 means and factors in the shape of a row x, which becomes (x - mean) * factor, computed in
+            float64 and rounded once; or two `None`s.
         order: (n,) int64, the row order of the epoch.
         first: (1,) int64, the position of the batch in `order`; it is advanced by `count`.
         count: rows of the batch.
-
-    Returns:
-        The rows order[first : first + count] of each array.
     """
     features, *others = arrays
     xp = array_module(*arrays, order=order, first=first)

@@ -29,13 +29,7 @@ BACKWARD = Kernel("glu.cu", "glu_backward")
 def glu(
     x: Array, axis: int = -1, activation: str | ActivationFunction = "sigmoid", *, tape: Tape | None = None
 ) -> Array:
-    """Return a · f(b) for the halves a and b of `x`.
-
-    Args:
-        x: any shape, with an even number of elements along `axis`.
-
-    Returns:
-        The shape of `x` with half the elements along `axis`.
+    """Return a · f(b) for the halves a and b of `x` along `axis`.
 
     Example:
         >>> gn.ops.glu(np.array([[3.0, 0.0]]))  # 3 · sigmoid(0)

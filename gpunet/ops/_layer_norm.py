@@ -41,20 +41,12 @@ def layer_norm(
     *,
     tape: Tape | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Return (y, mean, scale).
+    """Return (y, mean, scale): y in the shape of `x`; mean and scale (rows,), which `layer_norm_backward` needs.
 
     Args:
         x: (..., *normalized_shape).
         normalized_shape: the last axes of `x`, over which means are taken.
-        weight: of shape `normalized_shape`; None for ones.
-        bias: of shape `normalized_shape`; None for zeros.
-        eps: added to the variance, >= 0.
-
-    Returns:
-        y in the shape of `x`; mean and scale (rows,), which `layer_norm_backward` needs.
-
-    Raises:
-        ArgumentError: a negative eps.
+        weight, bias: of shape `normalized_shape`; None for ones and zeros.
 
     Example:
         >>> y, mean, scale = gn.ops.layer_norm(np.array([[1.0, 3.0], [10.0, 30.0]]), (2,))
@@ -81,13 +73,7 @@ def rms_norm(
     """Return (y, scale), where y = x · weight / √(mean(x²) + eps); other arguments as for `layer_norm`.
 
     Args:
-        eps: added to the mean of the squares; None for the machine epsilon of the dtype, as in PyTorch.
-
-    Returns:
-        y in the shape of `x`; scale (rows,), which `layer_norm_backward` needs.
-
-    Raises:
-        ArgumentError: a negative eps.
+        eps: >= 0; None for the machine epsilon of the dtype, as in PyTorch.
 
     Example:
         >>> y, scale = gn.ops.rms_norm(np.array([[1.0, 7.0]]), (2,))  # mean of the squares: 25
@@ -156,13 +142,11 @@ def layer_norm_backward(
     input_gradient: bool = True,
     tape: Tape | None = None,
 ) -> Array | None:
-    """Return dx in the shape of `x`, and write the gradients of weight and bias if requested.
+    """Return dx, and write the gradients of weight and bias if requested.
 
     Args:
-        mean: (rows,), the result of `layer_norm`; None for RMS norm.
-        scale: (rows,), the result of `layer_norm` or `rms_norm`.
-        dweight: where to write the weight's gradient, of shape `normalized_shape`; None to skip it.
-        dbias: where to write the bias's gradient, of shape `normalized_shape`; only together with `dweight`.
+        mean: None for RMS norm.
+        dweight, dbias: None to skip this gradient; dbias only together with dweight.
 
     Example:
         >>> x, dy = np.array([[1.0, 3.0]]), np.array([[5.0, 5.0]])

@@ -14,22 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.cuda import Kernel
 from gpunet.device import Array
 from gpunet.errors import ShapeError
 from gpunet.ops._bias_activation import activation_backward, bias_activation, bias_activation_backward, sum_columns
 from gpunet.ops._matmul_plan import MatmulPlan
 from gpunet.ops.activations import ActivationFunction, Identity, activation_function
-from gpunet.ops.checks import check_shape, float_module
-from gpunet.ops.matmul_launch import by_vectors, plan_for, product, run_plan
-from gpunet.ops.tiles import Tile
+from gpunet.ops.checks import check_buffers, check_shape, float_module
+from gpunet.ops.linear_gradients import launch_both, shared_tile
+from gpunet.ops.matmul_launch import plan_for, product, run_plan
 from gpunet.tape import Tape, empty
-
-BACKWARD = Kernel("linear_backward.cu", "linear_backward")
-
-LARGEST_SHARED = 32 * 32
-"""Elements of the largest tile for which one launch computes both gradients. A product with enough blocks for a larger
-tile fills the GPU alone, and its threads have no registers left for a second product."""
 
 
 class Below(NamedTuple):
@@ -54,7 +47,7 @@ def linear(
     preactivation: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return f(x·weight + bias).
+    """Return f(x·weight + bias), (..., out_features).
 
     Args:
         x: (..., in_features).
@@ -63,9 +56,6 @@ def linear(
         out: C-contiguous.
         preactivation: where to write x·weight + bias, C-contiguous and not `out`.
 
-    Returns:
-        (..., out_features).
-
     Example:
         >>> x, weight, bias = np.array([[1.0, 2.0]]), np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([1.0, 1.0])
         >>> gn.ops.linear(x, weight, bias, "relu")
@@ -73,9 +63,7 @@ def linear(
     """
     xp = float_module("linear", x=x, weight=weight, bias=bias, out=out, preactivation=preactivation)
     shape = _output_shape(x, weight, bias)
-    for name, a in (("out", out), ("preactivation", preactivation)):
-        if a is not None and (a.shape != shape or not a.flags.c_contiguous):
-            raise ShapeError(f"linear: {name} must be C-contiguous of shape {shape}, got shape {a.shape}.")
+    check_buffers("linear", shape, out=out, preactivation=preactivation)
     if out is None:
         out = empty(tape, shape, x.dtype, xp)
     function = activation_function(activation)
@@ -108,8 +96,7 @@ def linear_backward(
     """Return (dx, dweight, dbias), the gradients of y = linear(x, weight, bias, activation).
 
     Args:
-        below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z), in the epilogue of the
-            product if the kernel supports it.
+        below: the layer whose output is x = g(z). The returned dx is multiplied by g'(z).
 
     Example:
         >>> x, weight, dy = np.ones((2, 3)), np.ones((3, 4)), np.ones((2, 4))
@@ -170,8 +157,8 @@ def _both_gradients(
     rows, into = _rows(x), _rows(dx)
     of_weight, of_input = _weight_plan(rows, dz, dweight, xp), plan_for(dz, weight.T, into, None, xp)
     fused = _epilogue(below) if of_input is not None else {}
-    if dweight is not None and (tile := _shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
-        _launch_both(tile, rows, weight, dz, into, dweight, dbias, **fused)
+    if dweight is not None and (tile := shared_tile(of_weight, of_input, rows, weight, dz)) is not None:
+        launch_both(tile, rows, weight, dz, into, dweight, dbias, **fused)
     else:
         _weight_gradient(of_weight, rows, dz, dweight, dbias, tape, xp)
         product(of_input, dz, weight.T, into, tape, xp, **fused)
@@ -187,47 +174,6 @@ def _epilogue(below: Below | None) -> dict[str, Any]:
     if below.activation.cuda_options() is None:
         return {}
     return {"activation": below.activation, "saved": _rows(below.saved)}
-
-
-def _shared_tile(of_weight: MatmulPlan | None, of_input: MatmulPlan | None, *operands: Array) -> Tile | None:
-    """Return the tile with which one launch computes both gradients, or None if two launches are better.
-
-    It is the larger of the tiles that the two plans have.
-    """
-    tiles = [
-        plan.tile
-        for plan in (of_weight, of_input)
-        if plan is not None and plan.kernel == "tiled" and plan.tile is not None and plan.splits == 1
-    ]
-    if len(tiles) < 2 or not all(a.size and a.flags.c_contiguous for a in operands):
-        return None
-    tile = max(tiles, key=lambda tile: tile.bm * tile.bn)
-    return tile if tile.bm * tile.bn <= LARGEST_SHARED else None
-
-
-def _launch_both(
-    tile: Tile,
-    x: Array,
-    weight: Array,
-    dz: Array,
-    dx: Array,
-    dweight: Array,
-    dbias: Array | None,
-    *,
-    activation: ActivationFunction | None = None,
-    saved: Array | None = None,
-) -> None:
-    """Launch `kernels/linear_backward.cu`; with an activation g, dx is multiplied by g'."""
-    (rows, inputs), outputs = x.shape, dz.shape[1]
-    options = {**tile.options(), "VECTOR_INPUTS": by_vectors(x, saved, dx), "VECTOR_OUTPUTS": by_vectors(dz, dweight)}
-    if activation is not None:
-        options |= {"GRADIENT": 1, **(activation.cuda_options() or {})}
-    if dbias is not None:
-        options["COLUMN_SUMS"] = 1
-    grid = (tile.blocks(inputs, outputs) + tile.blocks(rows, inputs),)
-    arrays, sizes = (x, weight, dz, saved, dx, dweight, dbias), (rows, inputs, outputs)
-    parameter = 0.0 if activation is None else activation.parameter
-    BACKWARD(grid, (tile.threads,), *arrays, *sizes, parameter, options=options)
 
 
 def _weight_plan(x: Array, dz: Array, dweight: Array | None, xp: ModuleType) -> MatmulPlan | None:

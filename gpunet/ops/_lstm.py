@@ -34,14 +34,13 @@ def lstm(
 ) -> tuple[Array, Array, Array]:
     """Return (h, c, gates): the hidden states, the cell states and the gates of all steps.
 
+    h and c are (steps, rows, hidden_size), gates (steps, rows, 4·hidden_size).
+
     Args:
         x: (steps, rows, input_size), at least one step.
-        weight_ih: (input_size, 4·hidden_size), with the columns of i, f, g and o side by side.
-        weight_hh: (hidden_size, 4·hidden_size), as `weight_ih`.
+        weight_ih, weight_hh: (input_size, 4·hidden_size) and (hidden_size, 4·hidden_size), with the columns of i, f, g
+            and o side by side.
         bias: (4·hidden_size,), or None.
-
-    Returns:
-        h and c (steps, rows, hidden_size), gates (steps, rows, 4·hidden_size).
 
     Example:
         >>> x, weight_ih, weight_hh = np.ones((5, 2, 3)), np.zeros((3, 16)), np.zeros((4, 16))
@@ -97,7 +96,7 @@ def lstm_backward(
     """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = lstm(x, ...)[0].
 
     Args:
-        dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
+        dh: (steps, rows, hidden_size), or (rows, hidden_size) for the last step if the others are zero.
         gates: the result of `lstm`; overwritten.
         **options: as for `gpunet.ops._rnn.gradients_of_steps`.
 

@@ -35,19 +35,11 @@ def matmul(
     Args:
         a: (..., m, k), or (..., k, m) with `transpose_a`, or a vector (k,); any numeric dtype.
         b: (..., k, n), or (..., n, k) with `transpose_b`, or a vector (k,); any numeric dtype.
-        transpose_a: swap the last two axes of `a`; ignored for a vector.
-        transpose_b: swap the last two axes of `b`; ignored for a vector.
         out: (..., m, n), of a dtype that can hold the result.
         kernel: None (gpunet's choice, see `matmul_plan`), "blas" (BLAS on the CPU, cuBLAS on a GPU), or on a GPU one of
             `kernels/matmul_*.cu`: "naive", "shared", "register", "vectorized", "double_buffered", "warp_tiled",
             "split_k", "tiled", or for float32 on tensor cores "mma", which rounds the operands to TF32, and "mma3",
-            which has the error of float32 (3xTF32).
-
-    Returns:
-        (..., m, n), without the axis of a vector operand.
-
-    Raises:
-        ArgumentError: unknown kernel, or one that does not support the operands.
+            which has the error of float32 (3xTF32). A kernel that does not support the operands raises `ArgumentError`.
 
     Example:
         >>> gn.ops.matmul(np.ones((2, 3)), np.ones((3, 4))).shape
@@ -86,10 +78,7 @@ def matmul_backward(
     transpose_b: bool = False,
     kernel: str | None = None,
 ) -> tuple[Array, Array]:
-    """Return the gradients (da, db) of y = matmul(a, b).
-
-    Returns:
-        da in the shape of `a` and db in the shape of `b`, summed over broadcast batch axes.
+    """Return the gradients (da, db) of y = matmul(a, b), summed over broadcast batch axes.
 
     Example:
         >>> da, db = gn.ops.matmul_backward(np.ones((2, 4)), np.ones((2, 3)), np.ones((3, 4)))

@@ -20,7 +20,8 @@ from numpy.typing import DTypeLike
 
 from gpunet import versions
 from gpunet.cuda import MAX_ELEMENTS
-from gpunet.device import Device, current_device
+from gpunet.default_device import current_device
+from gpunet.device import Device
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.ops.tiles import FLOAT32, TILES, Tile
 from gpunet.ops.tuned import Product, gpu_name, winners
@@ -69,9 +70,6 @@ _inside: ContextVar[str | None] = ContextVar("gpunet_kernel", default=None)
 def use_kernel(kernel: str | None) -> Iterator[None]:
     """Use a kernel for all products in the `with` block that name none; None is the plan's choice.
 
-    Raises:
-        ArgumentError: unknown kernel.
-
     Example:
         >>> with gn.ops.use_kernel("shared"):
         ...     gn.ops.matmul_plan(256, 256, 256).kernel
@@ -93,7 +91,7 @@ def chosen_kernel() -> str | None:
 
 
 def check_kernel(kernel: str | None, xp: ModuleType | None = None) -> None:
-    """Raise `ArgumentError` for an unknown kernel, or one that cannot run on arrays of `xp`; None is always valid."""
+    """Raise `ArgumentError` for an unknown kernel, or one that cannot run on arrays of `xp`."""
     if kernel is None or kernel == "blas":
         return
     if kernel not in KERNEL_NAMES:
@@ -120,19 +118,13 @@ def matmul_plan(
     small linear layer are one launch, which uses the larger of their two tiles.
 
     Args:
-        m: rows of the result.
-        n: columns of the result.
-        k: inner size.
         layout: "NN", or "NT" or "TN" if one of the operands is a transposed view.
         batch: number of products.
-        dtype: dtype of the operands.
         kernel: as for `matmul`.
         device: by default the current device. For the CPU, the plan is that of a GPU like an H200.
 
     Raises:
-        ArgumentError: unknown kernel or layout, or a kernel that does not support the dtype.
         ShapeError: a matrix has more elements than a kernel can index (`gpunet.cuda.MAX_ELEMENTS`).
-        DeviceError: the current device cannot be used.
 
     Example:
         >>> gn.ops.matmul_plan(256, 256, 256).kernel

@@ -32,22 +32,16 @@ def max_pool2d(
     winners: Array | None = None,
     tape: Tape | None = None,
 ) -> Array:
-    """Return the largest element under each window, as PyTorch's `max_pool2d`; NaN counts as the largest.
+    """Return the largest element under each window, (rows, channels, out_h, out_w), as PyTorch's `max_pool2d`.
+
+    NaN counts as the largest.
 
     Args:
         x: (rows, channels, height, width).
-        kernel_size: taps of a window.
-        stride: pixels between neighbouring windows; None for the kernel size.
-        padding: elements of -infinity on each side of the image; at most half of the window.
-        dilation: pixels between neighbouring taps.
-        winners: where to write the tap with the largest element, which the backward pass needs: int32 in the shape of
-            the result, C-contiguous. Of equal elements the first tap wins; with NaN, any tap or none.
-
-    Returns:
-        (rows, channels, out_h, out_w), out = (size + 2·padding - dilation·(kernel_size - 1) - 1) // stride + 1.
-
-    Raises:
-        ArgumentError: an invalid size.
+        stride: None for the kernel size.
+        padding: elements of -infinity; at most half of the window.
+        winners: where to write the tap with the largest element for the backward pass: int32 in the shape of the
+            result, C-contiguous. Of equal elements the first tap wins; with NaN, any tap or none.
 
     Example:
         >>> x = np.array([[[[1.0, 4.0, 2.0, 3.0]]]])
@@ -94,7 +88,7 @@ def max_pool2d_backward(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return dx in `shape`, that of x: the gradient of y = max_pool2d(x, ...). Each dy goes to the largest pixel.
+    """Return dx, the gradient of y = max_pool2d(x, ...), in `shape`, that of x: each dy goes to the largest pixel.
 
     Example:
         >>> x, winners = np.array([[[[1.0, 4.0, 2.0, 3.0]]]]), np.empty((1, 1, 1, 2), np.int32)

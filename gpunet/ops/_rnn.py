@@ -38,7 +38,7 @@ def rnn(
     *,
     tape: Tape | None = None,
 ) -> Array:
-    """Return the hidden states of all steps.
+    """Return the hidden states of all steps, (steps, rows, hidden_size).
 
     Args:
         x: (steps, rows, input_size), at least one step.
@@ -46,12 +46,6 @@ def rnn(
         weight_hh: (hidden_size, hidden_size).
         bias: (hidden_size,), or None.
         nonlinearity: "tanh" or "relu".
-
-    Returns:
-        (steps, rows, hidden_size).
-
-    Raises:
-        ArgumentError: another nonlinearity.
 
     Example:
         >>> x, weight = np.ones((3, 1, 1)), np.ones((1, 1))
@@ -90,7 +84,7 @@ def rnn_backward(
     """Return (dx, dweight_ih, dweight_hh, dbias), the gradients of h = rnn(x, ...).
 
     Args:
-        dh: (steps, rows, hidden_size); or (rows, hidden_size), that of the last step, if the others are zero.
+        dh: (steps, rows, hidden_size), or (rows, hidden_size) for the last step if the others are zero.
         **options: as for `gradients_of_steps`.
 
     Example:
@@ -117,11 +111,7 @@ def rnn_backward(
 
 
 def check_nonlinearity(op: str, name: str) -> str:
-    """Return the name if `rnn_backward` can compute the derivative from the states alone.
-
-    Raises:
-        ArgumentError: another name.
-    """
+    """Return the name if `rnn_backward` can compute the derivative from the states alone."""
     if name not in ("tanh", "relu"):
         raise ArgumentError(f"{op}: nonlinearity must be 'tanh' or 'relu', got {name!r}.")
     return name
@@ -137,7 +127,7 @@ def check_steps(op: str, x: Array, weight_ih: Array, weight_hh: Array, *, gates:
 
 
 def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
-    """Return the gradient of each step's state; if `dh` is that of the last step, None for all others."""
+    """Return the gradient of each step's state; if `dh` is that of the last step, None for the others."""
     if dh.ndim == 2:
         check_shape(op, h.shape[1:], dh=dh)
         return [*[None] * (len(h) - 1), dh]
@@ -146,7 +136,7 @@ def by_step(op: str, dh: Array, h: Array) -> list[Array | None]:
 
 
 def sum_of(dh: Array | None, recurrent: Array | None, out: Array) -> Array:
-    """Return the sum of a state's own gradient and that from the next step, on the CPU; one of them may be None."""
+    """Return the sum of a state's own gradient and that from the next step, on the CPU; one may be None."""
     if dh is not None and recurrent is not None:
         return np.add(dh, recurrent, out=out)
     return next(a for a in (dh, recurrent) if a is not None)
@@ -167,14 +157,9 @@ def gradients_of_steps(
     dbias: Array | None = None,
     tape: Tape | None = None,
 ) -> Gradients:
-    """Return the gradients of both products of a recurrent layer, from the gradient of their sum in all steps.
+    """Return the gradients of both products of a recurrent layer, from the gradient `dz` of their sum in all steps.
 
-    Args:
-        dz: (steps, rows, gates·hidden_size).
-        x: (steps, rows, input_size).
-        h: (steps, rows, hidden_size), the states.
-        weight_ih: (input_size, gates·hidden_size).
-        weight_hh: (hidden_size, gates·hidden_size).
+    dz is (steps, rows, gates·hidden_size).
     """
     _, dweight_hh, _ = linear_backward(
         dz[1:], h[:-1], weight_hh, input_gradient=False, weight_gradient=weight_gradient, bias_gradient=False,

@@ -13,12 +13,7 @@ from gpunet.ops.checks import check_shape, float_module
 
 
 def softmax(x: Array, axis: int = -1, *, out: Array | None = None) -> Array:
-    """Return the softmax of `x` along `axis`.
-
-    Args:
-        x: any shape, with at least one element along `axis`.
-        axis: the axis whose elements sum to one in the result.
-        out: may be `x` itself.
+    """Return the softmax of `x` along `axis`; `out` may be `x` itself.
 
     Example:
         >>> gn.ops.softmax(np.log([[1.0, 3.0]])).round(2)

@@ -12,10 +12,8 @@ Where N is zero, so are the loss and its gradient (NaN in PyTorch).
 
 from __future__ import annotations
 
-import functools
 import math
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -26,9 +24,10 @@ from gpunet.data.indices import check_range
 from gpunet.device import Array, array_module
 from gpunet.errors import ShapeError
 from gpunet.ops._bias_activation import ones
-from gpunet.ops._elementwise_loss import native_sum
 from gpunet.ops.checks import float_module
+from gpunet.ops.label_cross_entropy import label_cross_entropy
 from gpunet.ops.launch import ROW_THREADS, THREADS, block_count, operand, partial_sums, row_lanes
+from gpunet.ops.sums import native_sum
 from gpunet.recording import records_native
 from gpunet.tape import Tape, empty, empty_like
 
@@ -61,14 +60,12 @@ def softmax_cross_entropy(
     Args:
         logits: (rows, classes), or (rows, positions..., classes), where each position counts as a row. -inf excludes a
             class.
-        target: integer labels (rows, positions...) in [0, classes), checked in host memory (on a GPU a label out of
-            range counts as no class); or distributions (rows, positions..., classes) in the dtype of `logits`.
-        weight: row weights (rows,), applied to all positions of a row.
+        target: integer labels (rows, positions...) in [0, classes); or distributions (rows, positions..., classes) in
+            the dtype of `logits`. On a GPU, a label out of range counts as no class.
         class_weight: (classes,).
         label_smoothing: ε of the formula, in [0, 1].
 
     Raises:
-        ArgumentError: label_smoothing is not between 0 and 1.
         DataError: labels in host memory that are out of range.
 
     Example:
@@ -90,7 +87,8 @@ def softmax_cross_entropy(
     if records_native(logits, target, weight, class_weight) and (floats is not None or target.dtype == np.int64):
         loss, dlogits = _native(logits, target, weight, class_weight, label_smoothing, tape)
     elif xp is np and floats is None and class_weight is None and not label_smoothing:
-        loss, dlogits = _numpy_labels(logits, target, weight, tape)
+        shares = None if weight is None else _row_shares(logits, weight, None, tape)
+        loss, dlogits = label_cross_entropy(logits, target, shares, tape)
     elif xp is np:
         loss, dlogits = _numpy(logits, target, weight, class_weight, label_smoothing, tape)
     else:
@@ -140,41 +138,6 @@ def _native(
     weights = weight, class_weight, norm
     kernel(logits, target, *weights, dlogits, losses, rows, classes, smoothing, count=rows, options=options)
     return native_sum(losses, tape), dlogits
-
-
-def _numpy_labels(logits: Array, labels: Array, weight: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Compute the common case, plain labels, without writing out their distributions (t is 1 for one class per row)."""
-    rows, classes = logits.shape
-    starts, shares = _label_constants(rows, classes, logits.dtype)
-    if weight is not None:
-        shares = _row_shares(logits, weight, None, tape)
-    if labels.dtype != np.int64:
-        labels = labels.astype(np.int64)
-    place = empty(tape, (rows,), np.dtype(np.int64), np)  # position of each row's label in the flat array
-    np.add(starts, labels, out=place)
-    total, ratio, at_label = empty(tape, (3, rows, 1), logits.dtype, np)
-    dlogits, loss = empty_like(tape, logits, np), empty(tape, (), logits.dtype, np)
-    flat, picked, share = dlogits.reshape(-1), at_label.reshape(-1), shares.reshape(-1)
-    logits.max(axis=1, out=total, keepdims=True)
-    np.subtract(logits, total, out=dlogits)
-    flat.take(place, 0, picked, "clip")  # mode "raise" would take into a temporary copy
-    np.exp(dlogits, out=dlogits)
-    np.dot(dlogits, ones(classes, logits.dtype)[:, None], out=total)
-    np.divide(shares, total, out=ratio)
-    np.multiply(dlogits, ratio, out=dlogits)
-    np.log(total, out=total)
-    np.subtract(total, at_label, out=total)
-    np.dot(total.reshape(-1), share, out=loss)
-    flat.take(place, 0, picked, "clip")
-    np.subtract(picked, share, out=picked)
-    flat.put(place, picked, "clip")
-    return loss, dlogits
-
-
-@functools.lru_cache(maxsize=16)
-def _label_constants(rows: int, classes: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each row begins in the flat array, and the share of each row in the mean."""
-    return np.arange(0, rows * classes, classes), np.full((rows, 1), 1 / max(rows, 1), dtype)
 
 
 def _numpy(
@@ -264,8 +227,7 @@ def _cuda(
     weights = weight, class_weight, norm
     kernel = LABELS if hard else DISTRIBUTIONS
     numbers = rows, classes, smoothing
-    options = {"LANES": lanes}
-    kernel((blocks,), (threads,), logits, target, *weights, dlogits, *parts, loss, *numbers, options=options)
+    kernel((blocks,), (threads,), logits, target, *weights, dlogits, *parts, loss, *numbers, options={"LANES": lanes})
     return loss, dlogits
 
 

@@ -1,8 +1,7 @@
 """The activation functions y = f(z), each with its derivative.
 
 The derivative is computed from y or z, whichever takes less work; `saves` says which. All arithmetic writes to `out`
-and to scratch buffers of the tape, so a training step allocates nothing. `z` and `out` may be one array in `forward`;
-in `backward`, `out` must be a separate array.
+and to scratch buffers of the tape. `z` and `out` may be one array in `forward`, but not in `backward`.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ class ActivationFunction(Versioned):
     def cuda_options(self) -> dict[str, Any] | None:
         """Return the options that compile this function into a kernel (`kernels/activations.h`), or None.
 
-        User-defined classes, also those derived from gpunet's functions, run as array code.
+        User-defined subclasses run as array code.
         """
         return {"ACTIVATION": self.name} if FUNCTIONS.get(self.name) is type(self) else None
 
@@ -150,10 +149,10 @@ class ReLU(ActivationFunction):
 
 
 class LeakyReLU(ActivationFunction):
-    """f(z) = z where z > 0, else slope·z; f' = 1 or slope. The sign of y is the sign of z, as slope >= 0.
+    """f(z) = z where z > 0, else slope·z; f' = 1 or slope.
 
     Args:
-        negative_slope: the slope for z < 0, 0 <= slope <= 1.
+        negative_slope: 0 <= slope <= 1.
 
     Example:
         >>> gn.LeakyReLU(0.1)(np.array([-1.0, 0.0, 2.0]))
@@ -181,10 +180,7 @@ class LeakyReLU(ActivationFunction):
 
 
 class ELU(ActivationFunction):
-    """f(z) = z where z > 0, else alpha·(exp(z) - 1); f' = 1 or y + alpha (Clevert et al. 2015).
-
-    Args:
-        alpha: f(z) tends to -alpha at -infinity; > 0.
+    """f(z) = z where z > 0, else alpha·(exp(z) - 1); f' = 1 or y + alpha; alpha > 0 (Clevert et al. 2015).
 
     Example:
         >>> gn.ELU()(np.array([-1.0, 0.0, 2.0])).round(2)
@@ -286,12 +282,9 @@ class Tanh(ActivationFunction):
 
 
 class SoftClip(ActivationFunction):
-    """f(z) = z / √(1 + (z / limit)²), almost z near 0 and within ± limit; f' = √(1 - (y / limit)²)³.
+    """f(z) = z / √(1 + (z / limit)²), almost z near 0 and within ± limit > 0; f' = √(1 - (y / limit)²)³.
 
-    Holzmüller et al. 2024 (arXiv 2407.04491, section 3) clip standardised features with it, with a limit of 3.
-
-    Args:
-        limit: the limit of f at infinity, > 0.
+    It clips standardised features in Holzmüller et al. 2024 (arXiv 2407.04491, section 3), with a limit of 3.
 
     Example:
         >>> gn.SoftClip(limit=3.0)(np.array([-100.0, 0.0, 4.0])).round(2)
@@ -466,16 +459,13 @@ class GELUTanh(ActivationFunction):
 
 
 class CustomActivation(ActivationFunction):
-    """A user-defined elementwise function, as a pair of functions on arrays.
-
-    A model with one cannot be written to a file.
+    """A user-defined elementwise function; a model with one cannot be written to a file.
 
     Args:
         function: z -> f(z), in array code that keeps shape and dtype.
-        derivative: z -> f'(z), in array code that keeps shape and dtype.
-        cuda: f and f' as CUDA expressions in z of type T, such as ("z * z", "2 * z"), which are compiled into the
-            kernels and may call CUDA's math functions, such as tanh(z). Without them the function runs separately, as
-            array code.
+        derivative: z -> f'(z), as `function`.
+        cuda: f and f' as CUDA expressions in z of type T, such as ("z * z", "2 * tanh(z)"), which are compiled into the
+            kernels. Without them the function runs as array code.
 
     Example:
         >>> square = gn.CustomActivation(lambda z: z * z, lambda z: 2 * z)
@@ -539,7 +529,7 @@ class CustomActivation(ActivationFunction):
 
 
 def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
-    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`, without overflow (it stays above 0 for very negative z)."""
+    """Write 1 / (1 + exp(-z)) to `out`, which may be `z`, without overflow; it stays above 0 for very negative z."""
     xp.multiply(z, -1, out=out)  # not `negative`, which NumPy 2.4 computes wrongly for strides of 16 bytes
     xp.minimum(out, _exp_limit(z), out=out)
     xp.exp(out, out=out)
@@ -572,11 +562,7 @@ FUNCTIONS: dict[str, type[ActivationFunction]] = {
 
 
 def activation_function(spec: str | Mapping[str, Any] | ActivationFunction | None) -> ActivationFunction:
-    """Return the function for a name, the result of `config`, a function itself, or None (the identity).
-
-    Raises:
-        ArgumentError: unknown name.
-    """
+    """Return the function for a name, the result of `config`, a function itself, or None (the identity)."""
     if isinstance(spec, ActivationFunction):
         return spec
     parameters = dict(spec) if isinstance(spec, Mapping) else {"name": spec or "identity"}

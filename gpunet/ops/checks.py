@@ -15,12 +15,7 @@ FLOATS = frozenset(map(np.dtype, (np.float32, np.float64)))
 
 
 def float_module(op: str, **arrays: Array | None) -> ModuleType:
-    """Return the array module of the given arrays, which must all be float32 or all float64.
-
-    Raises:
-        DeviceMismatchError: the arrays are on different devices.
-        DTypeError: other dtypes, or more than one.
-    """
+    """Return the array module of the given arrays, which must all be float32 or all float64."""
     dtype = None
     for a in arrays.values():
         if a is not None:
@@ -54,3 +49,11 @@ def check_shape(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None
     for name, a in arrays.items():
         if a is not None and a.shape != shape:
             raise ShapeError(f"{op}: {name} has shape {a.shape}, expected {shape}.")
+
+
+def check_buffers(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
+    """Raise `ShapeError` unless all given arrays have this shape and are C-contiguous."""
+    check_shape(op, shape, **arrays)
+    for name, a in arrays.items():
+        if a is not None and not a.flags.c_contiguous:
+            raise ShapeError(f"{op}: {name} must be C-contiguous, its strides are {a.strides}.")

@@ -4,7 +4,7 @@
     dx = col2im(dcolumns)   each pixel gets the sum of its entries in all patches that contain it
 
 x is (rows, channels, height, width); columns is (..., rows·windows) with channels·taps rows in all. col2im adds in the
-order of the taps on every device.
+order of the taps.
 """
 
 from __future__ import annotations

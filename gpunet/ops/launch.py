@@ -68,9 +68,9 @@ def column_grid(a: Array, rows: int, n: int) -> tuple[int, int]:
 def column_sums(
     grid: tuple[int, int], sums: int, n: int, dtype: np.dtype[Any], tape: Tape | None, xp: ModuleType
 ) -> tuple[Array | None, Array | None]:
-    """Return the buffers to sum n columns over the blocks of `column_grid`, `sums` values per column.
+    """Return the buffers to sum n columns over the blocks of `column_grid`, with `sums` values per column.
 
-    They are as those of `partial_sums`: partial sums and arrival counters, or None for one chunk.
+    They are as those of `partial_sums`.
     """
     width, chunks = grid
     if chunks == 1:

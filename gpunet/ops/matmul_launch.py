@@ -74,7 +74,8 @@ def _note_product(blas: native.Blas, a: Array, b: Array, out: Array) -> None:
         PRODUCT(gemm, a, b, out, *sizes, transposed, count=m, options=options)
     else:
         slices = max(1, min(MOST_SLICES, 2 * m * n * k // SLICE_FLOPS, m // SLICE_ROWS))
-        grain = native.TILE * math.ceil(m / slices / native.TILE)
+        tile = native.tile_rows()
+        grain = tile * math.ceil(m / slices / tile)
         sizes = m, n, k, m, n, n
         TRANSPOSED_PRODUCT(gemm, a.T, b, out, *sizes, count=m, grain=grain, options=options)
 
@@ -83,11 +84,8 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
     """Return the plan of the kernel that writes the product of `a` and `b` to `c`, or None for the library.
 
     The library computes products of NumPy arrays, those that the plan assigns to it, and those that the kernels don't
-    support: several batch axes, both operands transposed, non-contiguous operands, mixed dtypes.
-
-    Raises:
-        ArgumentError: the requested kernel does not support the operands.
-        DeviceError: a kernel for tensor cores was requested on a GPU without TF32 tensor cores.
+    support: several batch axes, both operands transposed, non-contiguous operands, mixed dtypes. A kernel that was
+    requested for such operands raises `ArgumentError`.
     """
     if xp is np:
         return None
@@ -111,7 +109,7 @@ def plan_for(a: Array, b: Array, c: Array, kernel: str | None, xp: ModuleType) -
 
 @functools.cache
 def check_tensor_cores(device: Device, kernel: str) -> None:
-    """Raise `DeviceError` if `kernel`, one of `TENSOR_CORE_KERNELS`, cannot run on a GPU without TF32 tensor cores."""
+    """Raise `DeviceError` for a kernel on tensor cores on a GPU without TF32 tensor cores."""
     capability = device.xp.cuda.Device(device.index).compute_capability
     if int(capability) < 80:
         raise DeviceError(f"kernel {kernel!r} needs compute capability 8.0 or more; {device.name} has {capability}.")
@@ -142,12 +140,12 @@ def run_plan(
 
     Args:
         a: (m, k) or a batch of them, also as a transposed view.
-        b: (k, n) or a batch of them, also as a transposed view. An operand without the batch axis is shared.
+        b: (k, n), as `a`. An operand without the batch axis is shared.
         c: (m, n) or a batch of at most `MOST_MATRICES`, C-contiguous.
-        activation: the function f, one with `cuda_options`; None is the identity.
-        preactivation: where to write a·b + bias, like `c`; or None.
-        saved: the input of f', like `c`; None for a forward pass.
-        column_sums: where to write the sums over k of `b`, (n,); or None. Requires a plan with a tile.
+        activation: the function f, one with `cuda_options`.
+        preactivation: where to write a·b + bias, like `c`.
+        saved: the input of f', like `c`.
+        column_sums: where to write the sums over k of `b`, (n,). Requires a plan with a tile.
     """
     (m, n), k = c.shape[-2:], a.shape[-1]
     batch = len(c) if c.ndim == 3 else 1

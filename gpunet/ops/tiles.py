@@ -12,13 +12,10 @@ class Tile(NamedTuple):
     """The tile sizes of a block: the option TILE of the kernels "tiled", "mma" and "mma3", in its order.
 
     Attributes:
-        bm: rows of the block tile.
-        bn: columns of the block tile.
+        bm, bn: rows and columns of the block tile.
         bk: depth of a main-loop step along k.
-        wm: rows of the warp tile.
-        wn: columns of the warp tile.
-        tm: rows of the thread tile; 0 on tensor cores, which distribute the warp tile over its threads.
-        tn: columns of the thread tile; 0 on tensor cores.
+        wm, wn: rows and columns of the warp tile.
+        tm, tn: rows and columns of the thread tile; 0 on tensor cores.
         stages: main-loop steps that are buffered in shared memory.
         slices: k-slices: groups of warps that share each step.
         min_blocks: minimum resident blocks per SM, which bounds the registers of a thread.

@@ -1,7 +1,7 @@
 """The table of `gpunet tune`: the fastest tile and number of splits of a matrix product on a GPU.
 
-It is a small JSON file in the user's cache folder, read when a GPU's first product is planned. An entry is used only if
-this version of gpunet has its tile and the product can be split that way.
+It is a JSON file in the user's cache folder. An entry is used only if this version of gpunet has its tile and the
+product can be split that way.
 """
 
 from __future__ import annotations
@@ -36,11 +36,7 @@ class Product(NamedTuple):
 
     @classmethod
     def of(cls, m: int, n: int, k: int, layout: str, dtype: np.dtype[Any]) -> Product:
-        """Return the product in the form in which the table stores it: a single row or column counts as not transposed.
-
-        Raises:
-            ArgumentError: unknown layout.
-        """
+        """Return the product in the form of the table: a single row or column counts as not transposed."""
         if layout not in LAYOUTS:
             raise ArgumentError(f"unknown layout {layout!r}; use one of {', '.join(map(repr, LAYOUTS))}.")
         a = layout[0] if min(m, k) > 1 else "N"

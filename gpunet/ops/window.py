@@ -1,4 +1,4 @@
-"""Sliding windows over images, for convolution and pooling.
+"""Sliding windows over images, for convolution and pooling; `gpunet.ops` describes their sizes.
 
 A window has a tap for each element of its kernel. Tap i of window o reads the pixel o·stride + i·dilation - padding.
 """
@@ -25,14 +25,9 @@ Tap: TypeAlias = tuple[int, Any, Any]
 
 
 def per_axis(name: str, value: Any, axes: int = 2, *, least: int = 1) -> tuple[int, ...]:
-    """Return a whole number of at least `least` for each of `axes` axes.
+    """Return a whole number of at least `least` for each of `axes` axes, from one number or a tuple or list of them.
 
-    Args:
-        name: how an error names the value.
-        value: one whole number for all axes, or a tuple or list with one for each.
-
-    Raises:
-        ArgumentError: `value` is neither, or below `least`.
+    `name` is the value's name in an error message.
     """
     values = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
     if len(values) != axes:
@@ -46,14 +41,7 @@ def short(values: tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 class Window(NamedTuple):
-    """A window along the height and the width of an image.
-
-    Attributes:
-        kernel_size: number of taps.
-        stride: pixels between neighbouring windows.
-        padding: pixels added on each side of the image.
-        dilation: pixels between neighbouring taps.
-    """
+    """A window along the height and the width of an image."""
 
     kernel_size: Pair
     stride: Pair
@@ -62,11 +50,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, op: str, kernel_size: Size, stride: Size, padding: Size, dilation: Size = 1) -> Window:
-        """Return the window of the given sizes.
-
-        Raises:
-            ArgumentError: an invalid size; the message begins with `op`.
-        """
+        """Return the window of the given sizes; messages begin with `op`."""
         return cls(
             per_axis(f"{op}: kernel_size", kernel_size),
             per_axis(f"{op}: stride", stride),
@@ -97,8 +81,8 @@ class Window(NamedTuple):
     def taps(self, image: Pair, places: Pair) -> Iterator[Tap]:
         """Yield (number, pixels, windows) for every tap, in row-major order.
 
-        `pixels` indexes the pixels of (..., height, width) that the tap reads. `windows` indexes the elements of
-        (..., windows down, windows across) for which the tap lies inside the image, not in the padding.
+        `pixels` indexes the pixels of (..., height, width) that the tap reads; `windows` indexes the windows (...,
+        out_h, out_w) whose tap lies inside the image, not in the padding.
         """
         kernel_h, kernel_w = self.kernel_size
         for number, (i, j) in enumerate(itertools.product(range(kernel_h), range(kernel_w))):
@@ -119,11 +103,7 @@ def _by(size: Pair) -> str:
 
 
 def pooling_window(op: str, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> Window:
-    """Return the window of a pooling.
-
-    Raises:
-        ArgumentError: an invalid size; the message begins with `op`.
-    """
+    """Return the window of a pooling; messages begin with `op`."""
     window = Window.of(op, kernel_size, kernel_size if stride is None else stride, padding, dilation)
     if any(2 * p > span for p, span in zip(window.padding, window.span, strict=True)):
         raise ArgumentError(
@@ -134,11 +114,7 @@ def pooling_window(op: str, kernel_size: Size, stride: Size | None, padding: Siz
 
 
 def pooled_shape(op: str, shape: Shape, window: Window) -> Shape:
-    """Return the output shape of a pooling over images of a shape.
-
-    Raises:
-        ShapeError: the shape is not that of images, or they are smaller than the window.
-    """
+    """Return the output shape of a pooling over images of a shape."""
     if len(shape) != 4:
         raise ShapeError(f"{op}: x must be (rows, channels, height, width), got shape {shape}.")
     return (*shape[:2], *window.places(op, shape[2:]))

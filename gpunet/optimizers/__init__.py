@@ -1,9 +1,10 @@
 """Optimizers: update rules over the flat buffers of a model, with PyTorch's formulas.
 
+All rules take the keyword arguments of `Optimizer`; their docstrings describe the others. In formulas g is the gradient
+of a parameter p. `weight_decay` adds weight_decay·p to g, except in `AdamW`.
+
 The file of a rule contains it twice: in NumPy, for a block of parameters that fits in cache, and as the arguments of
 its kernel in `kernels/optimizers.cu`.
-
-All rules take the keyword arguments of `Optimizer`. In formulas g is the gradient of a parameter p.
 """
 
 from gpunet.optimizers.adam import Adam, AdamW

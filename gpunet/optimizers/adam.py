@@ -20,18 +20,9 @@ from gpunet.schedules import Schedule
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015): p -= lr·m̂ / (√v̂ + eps) with bias-corrected running means m̂ of g and v̂ of g².
 
-    The slots are M = m / (1 - β1) and V = v / (1 - β2), which saves three of thirteen passes over the parameters:
-
-        M = β1·M + g,    V = β2·V + g²,    p -= (a / r)·M / (√V + eps / r)
-
-    with a = lr·(1 - β1) / (1 - β1^t) and r = √((1 - β2) / (1 - β2^t)).
-
-    Other arguments as for `Optimizer`.
-
     Args:
         betas: (β1, β2), each in [0, 1).
         eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
-        weight_decay: adds weight_decay·p to the gradient (L2; see `AdamW` for the decoupled form).
 
     Example:
         >>> layer = gn.Linear(1, 1, bias=False)
@@ -41,6 +32,9 @@ class Adam(Optimizer):
         array([[0.9]], dtype=float32)
     """
 
+    # The slots are M = m / (1 - β1) and V = v / (1 - β2), which saves three of thirteen passes over the parameters:
+    #     M = β1·M + g,    V = β2·V + g²,    p -= (a / r)·M / (√V + eps / r)
+    # with a = lr·(1 - β1) / (1 - β1^t) and r = √((1 - β2) / (1 - β2^t)).
     slot_names = ("m", "v")
     kernel = Kernel("optimizers.cu", "adam")
     cpu_kernel = native.Kernel("optimizers.cpp", "adam")
@@ -104,8 +98,6 @@ class Adam(Optimizer):
 
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019): p *= 1 - lr·weight_decay before Adam's step.
-
-    Arguments as for `Adam`.
 
     Example:
         >>> layer = gn.Linear(1, 1, bias=False)

@@ -21,12 +21,7 @@ AVERAGE_CPU = native.Kernel("optimizers.cpp", "average")
 
 
 class ArrayAverage:
-    """The update of the average in array code, block by block.
-
-    Args:
-        store: the flat buffers; if the average is off, calls do nothing.
-        block: elements of a block; None for all.
-    """
+    """The update of the average in array code, in blocks of `block` elements; does nothing if the average is off."""
 
     def __init__(self, store: FlatStore, block: int | None):
         self._store = store
@@ -54,7 +49,7 @@ def record_average(store: FlatStore, squares: np.ndarray, max_norm: float, block
     """Append the native node that updates the average to the recording, if the average is on.
 
     Args:
-        squares: partial sums of squares of the gradient, from which the kernel decides whether the step was applied.
+        squares: partial sums of squares of the gradient, which tell whether the step was applied.
         max_norm: `clip_norm`, or 0.
     """
     if store.decay is not None:

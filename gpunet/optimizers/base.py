@@ -5,61 +5,44 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
 
-from gpunet import native
 from gpunet.arguments import real, whole
-from gpunet.cuda import Kernel
-from gpunet.device import Array, aligned, to_host
+from gpunet.device import to_host
 from gpunet.errors import ArgumentError, GpunetWarning, StateError
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
+from gpunet.memory import aligned
 from gpunet.optimizers.groups import Groups, Parts, checked
+from gpunet.optimizers.rule import Rule
 from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
 from gpunet.registry import arguments_of
 from gpunet.schedules import Schedule, as_schedule
 from gpunet.tape import StepCounter
-from gpunet.versions import Versioned
 
 
-class Optimizer(Versioned):
+class Optimizer(Rule):
     """Base class of the update rules: learning rate, clipping, state, and the step over the flat buffers.
 
-    `schedule` and other settings can be changed between steps. A copy or a pickle keeps the settings, but is not
-    attached to a model.
+    Settings can be changed between steps. A copy or a pickle keeps them, but is not attached to a model.
 
     To write a rule, derive a class and define `update_block`. On a GPU it runs as array code, with a warning, unless
     the class also defines `kernel` and `kernel_arguments`.
 
     Args:
-        lr: the learning rate, >= 0, or a schedule (see `gpunet.schedules`).
-        weight_decay: the factor of the decay, >= 0.
-        clip_norm: maximum L2 norm of the gradient over all parameters; a larger gradient is scaled down in place. None
-            for no limit.
-        clip_value: clip each element of the gradient to ± this value, in place. None for no limit.
-        groups: settings "lr" and "weight_decay" for some parameters, by name or pattern, as in
-            `{"*.bias": {"weight_decay": 0}, "0.*": {"lr": 0.1}}`. Both are numbers. A name takes precedence over
-            patterns. A schedule multiplies the rates of groups by the same factor as its own `lr`.
+        lr: the learning rate, or a schedule (see `gpunet.schedules`).
+        clip_norm: maximum L2 norm of the gradient over all parameters; a larger gradient is scaled down in place.
+        clip_value: clip each element of the gradient to ± this value, in place.
+        groups: "lr" and "weight_decay" of some parameters, by name or pattern, as in `{"*.bias": {"weight_decay": 0},
+            "0.*": {"lr": 0.1}}`. A name takes precedence over patterns. A schedule multiplies the rates of groups by
+            the same factor as its own `lr`.
 
     Attributes:
         counter: the number of completed steps, on the host and for kernels.
-
-    Raises:
-        ArgumentError: a value is out of range.
     """
-
-    slot_names: tuple[str, ...] = ()
-    """Names of the flat state arrays that the rule needs, such as moments."""
-
-    kernel: ClassVar[Kernel | None] = None
-    """The rule as a CUDA kernel, launched with at most one thread per 16 bytes of parameters; None if there is only
-    `update_block`."""
-
-    cpu_kernel: ClassVar[native.Kernel | None] = None
-    """The rule as a C++ kernel for the CPU, with the arguments of `kernel`; None if there is only `update_block`."""
 
     outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
 
@@ -124,8 +107,7 @@ class Optimizer(Versioned):
     def first_skipped(self) -> int | None:
         """The first skipped step, from 1, or None: its gradient was not finite, so it was counted but not applied.
 
-        Only steps since the parameters were last moved count; with a `Trainer`, those of its last epoch. Synchronizes
-        with a GPU.
+        Only steps since the parameters were last moved count; with a `Trainer`, those of its last epoch.
         """
         return None if self._step is None else int(to_host(self._step.progress.first_skipped)[0]) or None
 
@@ -136,7 +118,7 @@ class Optimizer(Versioned):
             ArgumentError: `groups` don't match the parameters' names or the schedule, or your own rule does not define
                 `update_block`. Nothing changes then.
         """
-        if type(self).update_block is Optimizer.update_block and not self.has_own_step:
+        if type(self).update_block is Rule.update_block and not self.has_own_step:
             raise ArgumentError(f"{type(self).__name__} does not implement `update_block`; define this method.")
         Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:
@@ -166,11 +148,7 @@ class Optimizer(Versioned):
         self.prepare()()
 
     def prepare(self) -> ArrayStep | DeviceStep:
-        """Return the step over the model's buffers; the same object until the buffers or a setting change.
-
-        Raises:
-            StateError: as for `step`.
-        """
+        """Return the step over the model's buffers; the same object until the buffers or a setting change."""
         store = self._store
         if store is None or store.optimizer is not self:
             raise StateError(
@@ -195,7 +173,7 @@ class Optimizer(Versioned):
     def _kind_of_step(self, store: FlatStore) -> type[ArrayStep | DeviceStep]:
         if store.device.xp is np:
             return HostStep
-        return ArrayStep if self._kernel_of_rule("kernel") is None else DeviceStep
+        return ArrayStep if self.kernel_of("kernel") is None else DeviceStep
 
     @property
     def has_own_step(self) -> bool:
@@ -204,69 +182,11 @@ class Optimizer(Versioned):
 
     def record_nodes(self) -> bool:
         """Append the native nodes of a CPU step to the recording; return False if the rule has no C++ kernel."""
-        kernel, step = self._kernel_of_rule("cpu_kernel"), self.prepare()
+        kernel, step = self.kernel_of("cpu_kernel"), self.prepare()
         if kernel is None or self.has_own_step or not isinstance(step, HostStep):
             return False
         step.record_nodes(kernel)
         return True
-
-    def _kernel_of_rule(self, name: Literal["kernel", "cpu_kernel"]) -> Any:
-        """Return the kernel of that name; None if a class derived from the kernel's class changes the rule."""
-        for own in map(vars, type(self).__mro__):
-            if name in own:
-                return own[name]
-            if "update_block" in own or ("step_numbers" in own and "kernel_arguments" not in own):
-                return None
-        return None
-
-    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
-        """Return the numbers of `update_block` that change from step to step; by default only the learning rate.
-
-        Args:
-            step: the number of the step, from 1.
-        """
-        return (lr,)
-
-    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None:
-        """Update a block of the parameters in place, in NumPy calls that write to `out`.
-
-        On the CPU the first step records the calls and the others replay them. So values that change from step to step
-        must come from `numbers`, and the code must not branch on array values.
-
-        Args:
-            numbers: `step_numbers`, as arrays of shape ().
-            p: parameters (n,), updated in place.
-            g: gradients (n,), read-only.
-            t: scratch memory (n,).
-            u: scratch memory (n,).
-            *slots: state arrays (n,) in the order of `slot_names`, updated in place.
-        """
-        raise self._not_implemented("update_block")
-
-    def most_squares(self, dtype: np.dtype[Any]) -> float:
-        """Return the maximum sum of squares of a gradient; a step beyond it is skipped. By default there is no limit.
-
-        A rule whose state contains squares needs a limit: once they overflow, the parameters never change again.
-        Gradients clipped by their norm stay far below it.
-        """
-        return math.inf
-
-    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
-        """Return the arguments of `kernel` after the common ones of all rules in `optimizers.cu`.
-
-        Args:
-            p: parameters (size,).
-            g: gradients (size,).
-            *slots: state arrays (size,) in the order of `slot_names`.
-        """
-        raise self._not_implemented("kernel_arguments")
-
-    def _decayed(self, p: Array, g: Array, t: Array) -> Array:
-        """Return the gradient plus weight decay, written to `t`; `g` itself without weight decay."""
-        if not self.weight_decay:
-            return g
-        np.multiply(p, self.weight_decay, out=t)
-        return np.add(t, g, out=t)
 
     def _real(self, name: str, value: float, high: float = math.inf, **closed: Any) -> float:
         return real(f"{type(self).__name__}: {name}", value, 0, high, **closed)

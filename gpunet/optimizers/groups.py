@@ -22,11 +22,7 @@ SETTINGS = "lr", "weight_decay"
 
 
 def checked(optimizer: str, groups: Groups | None) -> Groups:
-    """Return groups after a check of all settings.
-
-    Raises:
-        ArgumentError: groups are not mappings, a setting is unknown, or a value is out of range.
-    """
+    """Return groups after a check of all settings."""
     where, groups = f"{optimizer}: groups", {} if groups is None else groups
     if not isinstance(groups, Mapping) or not all(isinstance(own, Mapping) for own in groups.values()):
         raise ArgumentError(
@@ -64,8 +60,7 @@ class Parts:
     """The ranges that an optimizer updates.
 
     Raises:
-        ArgumentError: a pattern matches nothing, two patterns give a parameter the same setting, or the schedule has
-            no `lr` to compute factors from.
+        ArgumentError: a pattern matches nothing, or two patterns give a parameter the same setting.
 
     Attributes:
         span: the range from the first to the last of them; frozen parameters in it have zero gradients.

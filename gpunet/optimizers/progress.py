@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
-from gpunet.cuda import Kernel
 from gpunet.device import Array, Device
 from gpunet.optimizers.groups import Parts
-from gpunet.schedules import ConstantLR, Schedule
-from gpunet.tape import StepCounter
+from gpunet.optimizers.rule import Rule
+from gpunet.schedules import ConstantLR
 
 LONGEST_RUN = 1024
 """Maximum number of steps in the table of learning rates that kernels read."""
@@ -20,37 +18,18 @@ NEVER = 2**62
 """A step number that no training reaches."""
 
 
-class Rule(Protocol):
-    """The part of an optimizer's interface that a step uses."""
-
-    kernel: ClassVar[Kernel | None]
-    counter: StepCounter
-    schedule: Schedule
-    clip_norm: float | None
-    clip_value: float | None
-
-    def step_numbers(self, lr: float, step: int) -> tuple[float, ...]: ...
-
-    def update_block(self, numbers: Sequence[Array], p: Array, g: Array, t: Array, u: Array, *slots: Array) -> None: ...
-
-    def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]: ...
-
-    def most_squares(self, dtype: np.dtype[Any]) -> float: ...
-
-
 class Progress:
     """The step number and learning rates in device memory, where a rule's kernels read and advance them.
 
-    The host decides step number and learning rates. It writes values that the device does not have yet, and never
-    waits for the device.
+    The host writes values that the device does not have yet, and never waits for the device.
 
     Args:
         dtype: dtype of the learning rates.
-        before: the progress of the previous step over the same parameters; None for a new one.
+        before: the progress of the previous step over the same parameters, or None.
 
     Attributes:
-        words: int64 (3,): number of completed steps, number of completed steps at the first column of the table, and
-            number of the first skipped step (from 1; 0 if none).
+        words: int64 (3,): number of completed steps, their number at the first column of the table, and number of the
+            first skipped step (from 1; 0 if none).
         rates: the table of learning rates of the next steps, (len(parts.rates), LONGEST_RUN). Steps before its first
             column use that column.
     """
@@ -73,10 +52,10 @@ class Progress:
 
     def look_ahead(self, steps: int) -> None:
         """Write the learning rates of the next steps, at most LONGEST_RUN, unless the device has them."""
-        schedule, done = self._optimizer.schedule, self._counter.value
-        constant = isinstance(schedule, ConstantLR)
-        if isinstance(schedule, ConstantLR) and self._begin == NEVER and self._table[0][0] == schedule.lr:
+        schedule = self._optimizer.schedule
+        if self._begin == NEVER and isinstance(schedule, ConstantLR) and self._table[0][0] == schedule.lr:
             return
+        done, constant = self._counter.value, isinstance(schedule, ConstantLR)
         count = 1 if constant else steps
         table = self._parts.table(schedule, range(done, done + count))
         if not constant and self._knows(done, table):

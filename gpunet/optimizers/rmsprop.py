@@ -21,13 +21,10 @@ class RMSprop(Optimizer):
 
     With momentum, u = momentum·u + g / (√v + eps), p -= lr·u.
 
-    Other arguments as for `Optimizer`.
-
     Args:
-        alpha: the decay of the running mean v of g², in [0, 1).
-        eps: added to the denominator, >= 0. With 0, elements whose gradients were all zero do not change.
-        weight_decay: adds weight_decay·p to the gradient.
-        momentum: the factor of the previous velocity u, in [0, 1).
+        alpha: the decay of v, in [0, 1).
+        eps: as for `Adam`.
+        momentum: in [0, 1).
 
     Example:
         >>> layer = gn.Linear(1, 1, bias=False)

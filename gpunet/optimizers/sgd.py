@@ -19,12 +19,9 @@ from gpunet.schedules import Schedule
 class SGD(Optimizer):
     """Stochastic gradient descent: v = momentum·v + g, p -= lr·v; with `nesterov`, p -= lr·(g + momentum·v).
 
-    Other arguments as for `Optimizer`.
-
     Args:
-        momentum: the factor of the previous velocity v, in [0, 1).
-        nesterov: whether to use Nesterov momentum; requires momentum > 0.
-        weight_decay: adds weight_decay·p to the gradient.
+        momentum: in [0, 1).
+        nesterov: requires momentum > 0.
 
     Example:
         >>> layer = gn.Linear(1, 1, bias=False)

@@ -13,12 +13,14 @@ import numpy as np
 
 from gpunet import native
 from gpunet.cuda import CTYPES, Kernel
-from gpunet.device import Array, aligned
+from gpunet.device import Array
 from gpunet.layers.store import FlatStore
+from gpunet.memory import aligned
 from gpunet.ops.launch import THREADS, block_count
 from gpunet.optimizers.average import ArrayAverage, average_launches, record_average
 from gpunet.optimizers.groups import Parts
-from gpunet.optimizers.progress import LONGEST_RUN, Progress, Rule
+from gpunet.optimizers.progress import LONGEST_RUN, Progress
+from gpunet.optimizers.rule import Rule
 from gpunet.recording import Call, RecordedArray, recording
 
 BLOCK = 16384
@@ -36,7 +38,6 @@ class ArrayStep:
     """A step in array code: the rule's `update_block` over all parameters; for a rule without a kernel on a GPU.
 
     Attributes:
-        progress: the step number and learning rates.
         numbers: the rule's `step_numbers` for each part.
         blocks: the array arguments of `update_block` for each block of each part.
     """
@@ -106,9 +107,6 @@ class HostStep(ArrayStep):
     """A step on the CPU, block by block, so that parameters, gradients and state of a block stay in cache.
 
     The first step records the NumPy calls of the rule; the others replay them.
-
-    Attributes:
-        calls: the recorded calls; None before the first step.
     """
 
     block = BLOCK
@@ -160,10 +158,7 @@ def _cut(store: FlatStore, parts: Parts, block: int) -> Iterator[list[tuple[Arra
 
 
 class DeviceStep:
-    """A step on a GPU: the same launches in every step, because values that change are in device memory.
-
-    Arguments and attributes as for `ArrayStep`.
-    """
+    """A step on a GPU: the same launches in every step, because values that change are in device memory."""
 
     def __init__(self, optimizer: Rule, store: FlatStore, progress: Progress | None = None):
         self.optimizer = optimizer

@@ -1,32 +1,21 @@
 """Arrays in the memory of the simulated GPU, with the API of `cupy.ndarray`.
 
 NumPy computes on the same bytes. As in CuPy, NumPy operands and implicit conversions to NumPy arrays raise `TypeError`.
-`counters` counts what would make a GPU wait or copy.
 """
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from inspect import Parameter, Signature
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpunet.simulator.memory import MemoryPointer, alloc
-from gpunet.simulator.stream import (
-    Device,
-    Stream,
-    counters,
-    get_current_stream,
-    refuse_capture,
-    submit,
-    synchronize,
-)
+from gpunet.simulator.signatures import with_signature
+from gpunet.simulator.storage import Storage
+from gpunet.simulator.stream import counters, get_current_stream, refuse_capture, synchronize
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -38,42 +27,8 @@ _SIZED_BY_VALUES = {np.nonzero, np.flatnonzero, np.unique}  # the host needs the
 
 
 def delegate(name: str, parameters: str, function: Function | None = None) -> Function:
-    """Wrap a NumPy function for device arrays.
-
-    Args:
-        name: CuPy's name of the function.
-        parameters: CuPy's parameters, such as "x / out= * dtype=". Optional ones end with `=` and have NumPy's
-            defaults.
-        function: the function to wrap; None is NumPy's function `name`.
-    """
-    compute_it = partial(compute, function or getattr(np, name))
-    signature = Signature(list(_parameters(parameters)))
-    required = [p.name for p in signature.parameters.values() if p.default is Parameter.empty]
-
-    def call(*args: Any, **options: Any) -> Any:
-        try:
-            given = signature.bind(*args, **options).arguments
-        except TypeError as error:
-            raise TypeError(f"{name}{signature}: {error}") from None
-        positional = [given.pop(name) for name in required]
-        return compute_it(*positional, **given)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"See `numpy.{name}`; the parameters are CuPy's."
-    call.__dict__["__signature__"] = signature
-    return call
-
-
-def _parameters(text: str) -> Iterator[Parameter]:
-    names, _, keywords = text.partition(" * ")
-    positional, _, both = names.rpartition(" / ")
-    for part, kind in (
-        (positional, Parameter.POSITIONAL_ONLY),
-        (both, Parameter.POSITIONAL_OR_KEYWORD),
-        (keywords, Parameter.KEYWORD_ONLY),
-    ):
-        for name in part.split():
-            yield Parameter(name.rstrip("="), kind, default=None if name.endswith("=") else Parameter.empty)
+    """Wrap a function, by default NumPy's `name`, for device arrays; see `with_signature` for the parameters."""
+    return with_signature(name, parameters, partial(compute, function or getattr(np, name)))
 
 
 def compute(function: Function, *args: Any, out: ndarray | None = None, **options: Any) -> Any:
@@ -138,25 +93,12 @@ def _fresh(host: np.ndarray) -> ndarray:
     return array
 
 
-@dataclass(frozen=True)
-class Flags:
-    """The memory layout of an array."""
-
-    c_contiguous: bool
-    f_contiguous: bool
-    owndata: bool
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name.lower())
-
-
-class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
+class ndarray(Storage, np.lib.mixins.NDArrayOperatorsMixin):
     """An array in the memory of the simulated GPU.
 
     Args:
-        shape: the shape.
         dtype: a numeric type or bool.
-        memptr: the address of the first element; by default new, uninitialized memory.
+        memptr: the first element; by default new, uninitialized memory.
         strides: in bytes; by default contiguous.
         order: "C" or "F".
 
@@ -164,116 +106,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         base: the array that this is a view of, or None.
     """
 
-    def __init__(
-        self,
-        shape: int | Sequence[int],
-        dtype: DTypeLike = float,
-        memptr: MemoryPointer | None = None,
-        strides: Sequence[int] | None = None,
-        order: Any = "C",
-    ):
-        dtype = np.dtype(dtype)
-        if dtype.kind not in "biufc":
-            raise ValueError(f"Unsupported dtype {dtype}")
-        if memptr is None:
-            memptr = alloc(math.prod(shape if isinstance(shape, Sequence) else (shape,)) * dtype.itemsize)
-        self.base: ndarray | None = None
-        self._memory = memptr.mem
-        offset = memptr.ptr - self._memory.buffer.ctypes.data
-        self._host = np.ndarray(shape, dtype, self._memory.buffer, offset, strides, order)
-
-    def _view(self, host: np.ndarray) -> ndarray:
-        """Return `host`, an array in this array's memory, as a view."""
-        view = object.__new__(ndarray)
-        view.base = self if self.base is None else self.base
-        view._memory, view._host = self._memory, host
-        return view
-
-    def _write(self, work: Callable[[], Any], sources: Iterable[ndarray] = (), key: Any = ...) -> None:
-        """Submit work that reads `sources` and writes `self[key]`."""
-
-        def quiet() -> None:
-            with np.errstate(all="ignore"):  # a GPU does not warn
-                work()
-
-        submit(quiet, [a._memory for a in (self, *sources)])
-        self._mark(key)
-
-    def _mark(self, key: Any = ...) -> None:
-        """Mark the elements `key` as initialized, for check mode."""
-        if self._memory.written is not None and self.size:
-            element = np.dtype((np.void, self.itemsize))
-            offset = self.data.ptr - self._memory.ptr
-            written = np.ndarray(self.shape, element, self._memory.written, offset, self.strides)
-            written[key] = np.void(b"\1" * self.itemsize)
-
-    # Metadata
-
-    shape = property(lambda self: self._host.shape, doc="The shape.")
-    dtype = property(lambda self: self._host.dtype, doc="The type of an element.")
-    strides = property(lambda self: self._host.strides, doc="Bytes from one element to the next along each axis.")
-    ndim = property(lambda self: self._host.ndim, doc="The number of axes.")
-    size = property(lambda self: self._host.size, doc="The number of elements.")
-    itemsize = property(lambda self: self._host.itemsize, doc="Bytes of an element.")
-    nbytes = property(lambda self: self._host.nbytes, doc="Bytes of all elements.")
-    device = property(lambda self: Device(0), doc="The device of the memory.")
     T = property(lambda self: self.transpose(), doc="A view with the axes reversed.")
-
-    @property
-    def data(self) -> MemoryPointer:
-        """The address of the first element."""
-        return MemoryPointer(self._memory, self._host.ctypes.data - self._memory.ptr)
-
-    @property
-    def flags(self) -> Flags:
-        """The memory layout."""
-        layout = self._host.flags
-        return Flags(layout.c_contiguous, layout.f_contiguous, self.base is None)
-
-    # Access from the host, which waits for the device and copies
-
-    def get(
-        self, stream: Stream | None = None, order: Any = "C", out: np.ndarray | None = None, blocking: bool = True
-    ) -> np.ndarray:
-        """Return a copy as a NumPy array, or write it to `out`."""
-        synchronize(stream)
-        counters.downloads += 1
-        if out is None:
-            return np.array(self._host, order=order)
-        out[...] = self._host
-        return out
-
-    def item(self) -> Any:
-        """Return the element of an array of size 1 as a Python number."""
-        return self.get().item()
-
-    def tolist(self) -> Any:
-        """Return the elements as nested lists."""
-        return self.get().tolist()
-
-    def __bool__(self) -> bool:
-        return bool(self.get())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        return operator.index(self.get())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __repr__(self) -> str:
-        return repr(self.get())
-
-    def __str__(self) -> str:
-        return str(self.get())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.get(), spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return upload, (self.get(),)
@@ -339,21 +172,6 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def fill(self, value: Any) -> None:
         """Set all elements to a number."""
         self._write(partial(self._host.fill, _operand(value)))
-
-    def set(self, arr: np.ndarray, stream: Stream | None = None) -> None:
-        """Copy a NumPy array of the same shape and dtype from the host."""
-        if not isinstance(arr, np.ndarray):
-            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
-        if arr.dtype != self.dtype:
-            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
-        if arr.shape != self.shape:
-            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
-        if not (self.flags.c_contiguous or self.flags.f_contiguous):
-            raise RuntimeError("Cannot set to non-contiguous array")
-        refuse_capture()
-        counters.uploads += 1
-        self._host[...] = arr
-        self._mark()
 
     # Copies and views
 

@@ -50,8 +50,6 @@ _KERNEL = (
     "-fno-var-tracking",  # only a debugger needs it; saves a tenth of the compile time
     "-gdwarf-4",  # with g++'s DWARF 5, addr2line confuses files if the source comes from standard input
 )
-
-
 _RUNTIME = ("-O2", "-fno-semantic-interposition")  # otherwise functions with external linkage are not inlined
 
 
@@ -94,7 +92,6 @@ MODES = {
         (*_RUNTIME_SOURCES, *_CHECKER_SOURCES),
     ),
 }
-
 
 _BY_USE = {
     HAS_PTX: "inline_ptx.h",
@@ -156,7 +153,6 @@ def compile_kernels(
     """Compile a CUDA source, unless it is cached; return the path of the shared library.
 
     Args:
-        source: CUDA C++.
         name: the file name in errors and findings, such as "kernels/matmul.cu".
         options: `-DNAME`, `-DNAME=VALUE`, `-UNAME` and `-IFOLDER`.
         mode: "fast" or "check".

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from gpunet.simulator.device import Device
 from gpunet.simulator.memory import MemoryPointer, alloc, alloc_pinned_memory, using_allocator
 from gpunet.simulator.stream import (
     CUDARuntimeError,
-    Device,
     Event,
     Graph,
     Stream,

@@ -1,11 +1,9 @@
 """Run CUDA kernels on the CPU: load a compiled source, list its kernels, launch them on host memory.
 
-    library = load(source, "kernels/matmul.cu", ["-DT=float"])
-    matmul = library.kernels["matmul"]
+    matmul = load(source, "kernels/matmul.cu", ["-DT=float"]).kernels["matmul"]
     matmul.launch((8, 8), (16, 16), [Buffer(a.ctypes.data, a.nbytes), ..., np.int32(128)])
 
-The only state is in the arrays: a `Buffer` says which addresses a launch may access and, in mode "check", which of
-their bytes hold a value.
+The only state is in the arrays: see `Buffer`.
 """
 
 from __future__ import annotations
@@ -35,9 +33,7 @@ _running = threading.Lock()  # the runtime runs one launch at a time
 
 @dataclass(frozen=True)
 class Counts:
-    """The bytes moved by a launch (counted in mode "check"), its barriers and launches (counted in both modes).
-
-    `+` adds counts.
+    """What a launch did: bytes moved (counted in check mode only), barriers, launches. `+` adds counts.
 
     Example:
         >>> from gpunet.simulator import Counts
@@ -80,12 +76,10 @@ _runtime = functools.cache(_Runtime)
 
 
 class Library:
-    """A compiled source.
+    """A compiled source, the shared library at `path`.
 
     Attributes:
-        path: the shared library.
         mode: "fast" or "check".
-        kernels: the kernels by name.
         allowed: kinds of findings that comments in the source accept, by "file:line".
     """
 
@@ -119,7 +113,7 @@ class Library:
         return [BufferArgument(v.name.encode(), v.address, v.nbytes, None, True) for v in self.variables]
 
     def findings(self, report: str) -> list[Finding]:
-        """Return the findings that the runtime reports, with those that the source accepts graded benign."""
+        """Parse the runtime's findings; those that the source accepts are graded benign."""
         return accept(read_findings(self.symbols.name_shared(report), self.symbols.frames), self.allowed)
 
 
@@ -127,8 +121,6 @@ class Kernel:
     """A kernel of a library, ready to launch.
 
     Attributes:
-        name: as in the source.
-        parameters: in order.
         max_threads: maximum number of threads in a block: `__launch_bounds__`, else 1024.
         static_shared_bytes: bytes of `__shared__` variables.
         max_dynamic_shared_size_bytes: maximum dynamic shared memory of a launch. Set it to use more than 48 KiB, up to
@@ -151,7 +143,7 @@ class Kernel:
         self._runtime = library.runtime
 
     def launch(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], **options: Any) -> Counts:
-        """Run the kernel and return its counts. Arguments and errors: see `inspect`.
+        """Run the kernel like `inspect`, and return its counts.
 
         Raises:
             KernelError: there are findings of grade "error". The kernel's writes are kept.
@@ -170,24 +162,18 @@ class Kernel:
         cooperative: bool = False,
         seed: int = 0,
     ) -> tuple[Counts, list[Finding]]:
-        """Run the kernel and return its counts and all findings.
+        """Run the kernel and return its counts and all findings; raise like `RawKernel`.
 
-        In mode "check" the blocks run in ascending order and then, from the same memory, in a shuffled order. The
-        results and counts are those of the first run. A result that depends on the order is a finding, unless the
-        kernel used floating-point atomics or compare-and-swap: the last bits of such sums depend on the order.
+        In mode "check" the blocks run in two orders, see `check_mode`; the results and counts are those of the first.
 
         Args:
-            grid: number of blocks along each of one to three axes.
-            block: number of threads along each of one to three axes.
+            grid: number of blocks along one to three axes.
+            block: number of threads along one to three axes.
             args: a `Buffer` for a pointer (None for a null pointer), a NumPy scalar of the same dtype for a scalar, a
                 NumPy record or array of the same size for a struct.
             shared_bytes: bytes of dynamic shared memory.
             cooperative: whether all blocks are resident, so that they can meet at a grid barrier.
-            seed: seed of the shuffled order, 0 to 2**64 - 1.
-
-        Raises:
-            ArgumentError: the launch exceeds a limit of CUDA, or the number of arguments is wrong.
-            DTypeError: the type of an argument differs from its parameter.
+            seed: of the second order, 0 to 2**64 - 1.
         """
         grid3 = limits.dimensions(self.name, "grid", grid, limits.MAX_GRID)
         block3 = limits.dimensions(self.name, "block", block, limits.MAX_BLOCK)
@@ -253,6 +239,6 @@ class Kernel:
 def load(
     source: str, name: str, options: Sequence[str] = (), mode: str = "fast", expressions: Sequence[str] = ()
 ) -> Library:
-    """Compile a CUDA source, unless it is cached, and load it. Arguments and errors: see `compile_kernels`."""
+    """Compile a CUDA source and load it; arguments and errors as for `compile_kernels`."""
     path = compile_kernels(source, name, options, mode, expressions)
     return Library(path, mode, allowed_lines(source, name))

@@ -39,11 +39,10 @@ class Finding(NamedTuple):
 
     Attributes:
         grade: one of `GRADES`.
-        kind: such as "race" or "out of bounds".
+        kind: such as "race".
         text: the access, its line, thread and memory.
         lines: "file:line" of the accesses in `text`.
         stack: "function at file:line", from the innermost call to the kernel.
-        times: number of occurrences.
     """
 
     grade: str
@@ -79,7 +78,7 @@ class Finding(NamedTuple):
 
     @property
     def described(self) -> str:
-        """The finding on several lines: text, number of occurrences, stack, advice."""
+        """Text, number of occurrences, stack and advice, on several lines."""
         times = f" ({self.times:,} times)" if self.times > 1 else ""
         calls = [f"in {call}" for call in self.stack] if len(self.stack) > 1 else []
         return "\n    ".join([f"{self.text}.{times}", *calls, *filter(None, [self.advice])])
@@ -119,7 +118,7 @@ def read_findings(report: str, frames: Callable[[set[str]], Mapping[str, list[tu
 
 
 def kind_of(text: str) -> str:
-    """Return the kind of a finding: the beginning of its text."""
+    """Return a finding's kind, with which its text begins."""
     return re.split(r": | at |,", text, maxsplit=1)[0]
 
 
@@ -150,6 +149,6 @@ def accept(findings: Iterable[Finding], allowed: Mapping[str, set[str]]) -> list
 
 
 def raise_errors(kernel: str, findings: Iterable[Finding]) -> None:
-    """Raise `KernelError` with all findings of grade "error", if there are any."""
+    """Raise one `KernelError` with all findings of grade "error"."""
     if errors := [str(finding) for finding in findings if finding.grade == "error"]:
         raise KernelError(f"kernel {kernel}: " + "\nand: ".join(errors))

@@ -1,4 +1,4 @@
-"""The functions of the module, with CuPy's names and parameters. NumPy computes almost all of them."""
+"""The functions of the module, with CuPy's names and parameters, computed by NumPy."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ PARAMETERS = {
 
 
 def array(obj: Any, dtype: DTypeLike | None = None, copy: bool = True, order: Any = "K") -> ndarray:
-    """Return a device array of `obj`, by default a copy."""
+    """Copy `obj` to a device array."""
     if not isinstance(obj, ndarray):
         return upload(np.asarray(obj, dtype, order=order))
     return obj.astype(dtype or obj.dtype, order, copy=copy)
 
 
 def asarray(a: Any, dtype: DTypeLike | None = None, order: Any = None) -> ndarray:
-    """Return `a` as a device array; no copy if it is a device array of this dtype."""
+    """Return `a` as a device array; no copy if it is one of this dtype."""
     return array(a, dtype, copy=False, order=order or "K")
 
 
@@ -133,7 +133,7 @@ def empty_like(prototype: ndarray, dtype: DTypeLike | None = None, order: Any = 
 
 
 def take(a: ndarray, indices: Any, axis: int | None = None, out: ndarray | None = None) -> ndarray:
-    """Return the elements of `a` at `indices` along an axis. Indices out of range wrap around."""
+    """Return the elements of `a` at `indices` along an axis; indices out of range wrap around."""
     return a.take(indices, axis, out)
 
 

@@ -1,4 +1,4 @@
-"""Translate inline PTX into C++ by a table of instructions. Other instructions are refused by name."""
+"""Translate inline PTX into C++ by a table of instructions; refuse others by name."""
 
 from __future__ import annotations
 
@@ -79,10 +79,9 @@ _RULES = {pattern.replace(r"\.T", rf"\.(?P<T>{'|'.join(_TYPES)})"): template for
 
 
 def translate_ptx(text: str) -> str:
-    """Translate the inline PTX of preprocessed CUDA into C++. Line numbers do not change.
+    """Translate the inline PTX of preprocessed CUDA into C++ without changing line numbers.
 
-    Raises:
-        Refusal: an instruction is not in the table.
+    An instruction that is not in the table raises `Refusal`.
     """
     begin, parts = 0, []
     for match in HAS_PTX.finditer(text):

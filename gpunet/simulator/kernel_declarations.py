@@ -22,11 +22,10 @@ class Kernel:
     """A kernel that a source defines. The compiler determines the types of its parameters.
 
     Attributes:
-        name: the qualified name, with template arguments: "ns::scale<float>".
-        parameters: the names of the parameters.
+        name: qualified, with template arguments: "ns::scale<float>".
+        parameters: their names.
         max_threads: the first argument of `__launch_bounds__`, a C++ expression.
-        types: the types of the parameters, "float*, int", if the source overloads the kernel. The name then includes
-            them: "scale(float*, int)".
+        types: "float*, int", if the source overloads the kernel, and part of the name: "scale(float*, int)".
     """
 
     name: str
@@ -40,7 +39,6 @@ class _Definition:
     """The definition of a kernel.
 
     Attributes:
-        kernel: the kernel.
         begin: position of the definition in the text.
         template: the header `template <...>`, or empty.
         declared: the text of the parameters.
@@ -76,10 +74,9 @@ class _Definition:
 
 
 def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kernel], str]:
-    """Return the kernels that `text` defines or instantiates, and `text` without `__launch_bounds__`.
+    """Return the kernels that preprocessed CUDA defines or instantiates, and the text without `__launch_bounds__`.
 
     Args:
-        text: preprocessed CUDA.
         expressions: additional instances of templates, such as "scale<float>".
     """
     text, bounds = _blank_bounds(text)
@@ -102,7 +99,7 @@ def find_kernels(text: str, expressions: Sequence[str] = ()) -> tuple[list[Kerne
 
 
 def _blank_bounds(text: str) -> tuple[str, dict[int, str]]:
-    """Replace each `__launch_bounds__` by blanks; return the text, and their first arguments by position."""
+    """Replace each `__launch_bounds__` by blanks; return the text, and the first arguments by position."""
     bounds = {}
     for match in _BOUNDS.finditer(text):
         end = _closing(text, match.end() - 1) + 1

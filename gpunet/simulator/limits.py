@@ -1,4 +1,4 @@
-"""Check the limits of a launch, as CUDA documents them for compute capability 9.0."""
+"""Check the limits of a launch, as documented by CUDA for compute capability 9.0."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ MAX_RESIDENT_THREADS = 4 * 2048
 
 
 def dimensions(kernel: str, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
-    """Return the three dimensions of a grid or a block.
-
-    Raises:
-        ArgumentError: not one to three positive numbers, or one exceeds its limit.
-    """
+    """Return three dimensions; raise `ArgumentError` unless given one to three positive numbers within the limits."""
     if not 1 <= len(given) <= 3 or min(given) < 1:
         raise ArgumentError(f"kernel {kernel}: {what}: expected one to three positive numbers, got {given}.")
     full = (*given, *(1,) * (3 - len(given)))

@@ -1,4 +1,4 @@
-"""Device memory: host memory with guards around it and, in check mode, a flag for each byte that was written."""
+"""Simulate device memory: host memory between guards, with flags for written bytes in check mode."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from gpunet.arguments import whole
 from gpunet.errors import GpunetWarning
+from gpunet.simulator.device import Device
 from gpunet.simulator.findings import Finding
-from gpunet.simulator.stream import Device, counters, refuse_capture
+from gpunet.simulator.stream import counters, refuse_capture
 
 ALIGNMENT = 512  # bytes, as in CuPy's memory pool
 GUARD = np.full(256, 0xFFF5A5A5, np.uint32).tobytes()  # before and after each allocation; NaN in float32 and float64
@@ -26,7 +27,7 @@ _findings: ContextVar[list[Finding] | None] = ContextVar("gpunet_simulator_findi
 
 
 def checking() -> bool:
-    """Return whether check mode is on, as set by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`.
+    """Return whether check mode is on: by `check_mode`, else by the environment variable `GPUNET_SIM_CHECK`.
 
     Example:
         >>> import gpunet.simulator as cp
@@ -58,21 +59,18 @@ def collect(kernel: str, found: Sequence[Finding]) -> None:
 def check_mode(on: bool = True, *, seed: int = 0) -> Iterator[list[Finding]]:
     """Check kernels inside a `with` block: races, barriers, bounds, alignment, uninitialized reads.
 
-    `with check_mode() as findings:` collects all findings in a list. Errors also raise a `KernelError` at the end of
-    the launch. Kernels run about 20 times slower.
+    `with check_mode() as findings:` lists all findings. Errors also raise a `KernelError` at the end of the launch.
+    Kernels run about 20 times slower.
 
-    The blocks of each launch run in ascending order, then in an order shuffled by `seed`. Different results are a
-    finding, unless the kernel used floating-point atomics or compare-and-swap.
+    The blocks of each launch run in ascending order, then, from the same memory, in an order shuffled by `seed`, an
+    integer of at least 0. Different results are a finding, unless the kernel used floating-point atomics or
+    compare-and-swap: the last bits of such sums depend on the order.
 
     Memory that `empty` allocates inside the block counts as uninitialized, and reads as NaN in array code, until it is
     written.
 
     Args:
         on: whether kernels are checked.
-        seed: seed of the second order, at least 0. The same seed gives the same order.
-
-    Raises:
-        ArgumentError: `seed` is not an integer of at least 0.
 
     Example:
         >>> import gpunet.simulator as cp
@@ -103,8 +101,6 @@ class Memory:
 
     Attributes:
         buffer: the host memory that contains it, the `base` of all views.
-        ptr: the address.
-        size: in bytes.
         written: (size,) uint8, 1 for a byte that holds a value; None if check mode was off at the allocation.
     """
 
@@ -145,7 +141,7 @@ class MemoryPointer:
 
     @property
     def device(self) -> Device:
-        """The device of the memory."""
+        """The memory's device."""
         return Device(self.device_id)
 
 
@@ -162,7 +158,7 @@ def alloc(size: int) -> MemoryPointer:
 
 
 def alloc_pinned_memory(size: int) -> bytearray:
-    """Allocate `size` bytes of host memory; the simulator does not need it pinned."""
+    """Allocate `size` bytes of host memory; the simulator does not pin it."""
     return bytearray(size)
 
 

@@ -28,9 +28,9 @@ _counted: ContextVar[list[Counts] | None] = ContextVar("gpunet_simulator_counted
 
 @contextmanager
 def counting() -> Iterator[list[Counts]]:
-    """Collect the counts of each kernel launch inside a `with` block, in a list.
+    """List the counts of each kernel launch inside a `with` block; array code is not counted.
 
-    `sum(launches, Counts())` is their total. Bytes are counted in check mode only. Array code is not counted.
+    `sum(launches, Counts())` is their total. Bytes are counted in check mode only.
 
     Example:
         >>> import gpunet.simulator as cp
@@ -61,10 +61,9 @@ def _refuse_to_load(code: str, options: tuple[str, ...]) -> None:
 
 
 class RawModule:
-    """A CUDA source.
+    """A source of CUDA C++.
 
     Args:
-        code: CUDA C++.
         options: compiler options such as `-DNAME=VALUE` and `-IFOLDER`.
         enable_cooperative_groups: make cooperative launches, whose blocks can meet at a grid barrier.
         name_expressions: instances of template kernels for `get_function`, such as "scale<float>".
@@ -108,13 +107,7 @@ class RawModule:
 
 
 class RawKernel:
-    """A kernel of a CUDA source.
-
-    Args:
-        code: CUDA C++.
-        name: the kernel's name.
-        options: see `RawModule`.
-        enable_cooperative_groups: see `RawModule`.
+    """The kernel `name` of a CUDA source; see `RawModule`.
 
     Example:
         >>> import gpunet.simulator as cp
@@ -155,7 +148,7 @@ class RawKernel:
         self._max_dynamic_shared = nbytes
 
     def compile(self, log_stream: Any = None) -> None:
-        """Compile the kernel before the first launch. Errors: see `RawModule.compile`."""
+        """Compile the kernel before the first launch; raise like `RawModule.compile`."""
         _ = self.kernel
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
@@ -204,7 +197,7 @@ def _dimensions(name: str, given: Sequence[int]) -> list[int]:
 def _run(
     launch: Callable[[], tuple[Counts, list[Finding]]], kernel: Kernel, memories: Mapping[int, weakref.ref[Memory]]
 ) -> None:
-    """Run a launch, collect counts and findings, and check the guards of `memories`, the arguments by index."""
+    """Run a launch, collect counts and findings, and check the guards of `memories`, by index of the argument."""
     try:
         counts, findings = launch()
         if (counted := _counted.get()) is not None:
@@ -223,7 +216,7 @@ def _run(
 
 
 def _argument(value: Any, table: bool) -> Buffer | np.generic | np.ndarray:
-    """Convert an argument for the engine. A table is an array of addresses."""
+    """Convert an argument for the engine; a table is an array of addresses."""
     if isinstance(value, ndarray):
         found = (find(address) for address in unwrap(value).ravel().tolist()) if table else ()
         targets = (_buffer(target, target.mem.ptr + target.mem.size - target.ptr) for target in found if target)
@@ -238,7 +231,7 @@ def _argument(value: Any, table: bool) -> Buffer | np.generic | np.ndarray:
 
 
 def _extent(a: ndarray) -> int:
-    """Return the number of bytes from the first element's begin to the last element's end."""
+    """Return the number of bytes from the begin of the first element to the end of the last."""
     if a.size == 0:
         return 0
     reach = sum((n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True) if stride > 0)

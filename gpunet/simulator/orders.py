@@ -19,11 +19,10 @@ class Writable(NamedTuple):
     """Memory that a launch may write.
 
     Attributes:
-        name: the name in findings.
-        dtype: the type of the elements; a dtype without a size stands for bytes.
-        address: the address of the first byte.
-        nbytes: the size in bytes.
-        initialized: the address of `nbytes` flags, one per byte: whether it holds a value. 0 for none.
+        name: in findings.
+        dtype: of the elements; a dtype without a size stands for bytes.
+        address: of the first byte.
+        initialized: see `Buffer`.
     """
 
     name: str
@@ -38,8 +37,8 @@ def in_both_orders(run: Callable[[bool], Result], writable: Sequence[Writable]) 
 
     Args:
         run: `run(shuffled)` runs the launch.
-        writable: the memory that it may write. Both runs start from its present contents; afterwards it holds the
-            results of the first.
+        writable: the memory that it may write. Both runs start from its present contents; afterwards it holds the first
+            results.
 
     Returns:
         The results of both runs, and a description of the first element that differs, or None.

@@ -1,4 +1,4 @@
-"""The parameters of a kernel, and the arguments of a launch."""
+"""Describe the parameters of a kernel, and pack the arguments of a launch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ class Parameter:
     """A kernel's parameter: a value or a pointer.
 
     Attributes:
-        name: the parameter's name.
         dtype: the type of the value or of the elements; float32 for `float4*`, `V8` for a struct of 8 bytes.
-        pointer: whether it is a pointer.
         const: whether the elements are const.
         table: whether it is a pointer to pointers.
     """
@@ -34,13 +32,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Buffer:
-    """The memory of a pointer argument. The kernel may access no other memory through it.
+    """The memory of a pointer argument, the only memory that the kernel may access through it.
 
     Attributes:
-        address: the address of the first byte.
+        address: of the first byte.
         nbytes: the size in bytes.
-        initialized: the address of `nbytes` uint8 flags, one per byte: 1 if it holds a value. Launches set the flags of
-            the bytes they write. 0: all bytes hold values.
+        initialized: the address of `nbytes` uint8 flags, 1 for a byte that holds a value. Launches set the flags of the
+            bytes they write. 0: all bytes hold values.
         targets: for a parameter such as `float**`, the memory of the pointers in the buffer.
     """
 
@@ -57,12 +55,7 @@ def parameter(name: str, code: str) -> Parameter:
 
 
 def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> tuple[list[Any], list[BufferArgument]]:
-    """Return the values of the arguments as ctypes objects, and the buffers among them.
-
-    Raises:
-        ArgumentError: the number of arguments is wrong.
-        DTypeError: the type of an argument differs from its parameter.
-    """
+    """Return the arguments as ctypes objects, and the buffers among them; raise like `RawKernel`."""
     if len(args) != len(parameters):
         raise ArgumentError(f"kernel {kernel}: takes {len(parameters)} arguments, got {len(args)}.")
     values: list[Any] = []

@@ -14,10 +14,8 @@ from gpunet.simulator.unsupported import refuse_unsupported
 def rewrite(text: str, expressions: Sequence[str] = ()) -> str:
     """Rewrite preprocessed CUDA as C++ for `runtime/device.h`, with the kernel table at the end.
 
-    Line numbers do not change. `expressions` are instances of templates, such as "scale<float>".
-
-    Raises:
-        Refusal: the source uses something that is not simulated.
+    Line numbers do not change. `expressions` are instances of templates, such as "scale<float>". What is not simulated
+    raises `Refusal`.
     """
     refuse_unsupported(text)
     kernels, text = find_kernels(translate_ptx(text), expressions)
@@ -29,7 +27,7 @@ def rewrite(text: str, expressions: Sequence[str] = ()) -> str:
 def _kernel_table(kernels: list[Kernel]) -> str:
     """Return the definition of the table that the engine reads, an array of `KernelEntry` with an empty last one.
 
-    An entry stands in its kernel's namespace, whose types the kernel's name and parameters may use.
+    An entry is defined in its kernel's namespace, whose types the kernel's name and parameters may use.
     """
     entries = "".join(_entry(f"gpunet_entry{i}", kernel) for i, kernel in enumerate(kernels))
     rows = "".join(f"{_scope(kernel)}::gpunet_entry{i}, " for i, kernel in enumerate(kernels))

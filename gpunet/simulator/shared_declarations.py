@@ -38,7 +38,7 @@ class _Place(NamedTuple):
 
 
 def rewrite_shared(text: str) -> str:
-    """Rewrite the shared memory declarations of preprocessed CUDA as C++. Line numbers do not change."""
+    """Rewrite the shared memory declarations of preprocessed CUDA as C++ without changing line numbers."""
     edits: list[Edit] = []
     ids = itertools.count()
     for place in _places(text):

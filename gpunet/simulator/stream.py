@@ -1,7 +1,7 @@
-"""CuPy's streams, events, graphs and device for the single simulated GPU.
+"""CuPy's streams, events and graphs for the single simulated GPU.
 
-Work runs immediately when it is submitted, in order, so no call waits. `counters` counts what would wait or copy on a
-GPU. While a stream is captured, work is only recorded, and a graph replays it on the same memory.
+Work runs in order, as soon as it is submitted. `counters` counts what would wait or copy on a GPU. While a stream is
+captured, work is only recorded, and a graph replays it on the same memory.
 """
 
 from __future__ import annotations
@@ -39,12 +39,10 @@ class Counters:
     """The operations of a GPU since the last `reset`.
 
     Attributes:
-        allocations: allocations of device memory.
         uploads: copies from the host to the device.
-        downloads: copies from the device to the host.
-        synchronizations: how often the host waited for the device, downloads included.
+        downloads: copies from the device to the host; each is a synchronization, too.
+        synchronizations: how often the host waited for the device.
         launches: kernels launched one by one, those of array code included.
-        graph_launches: graphs launched.
 
     Example:
         >>> import gpunet.simulator as cp
@@ -82,7 +80,7 @@ class Stream:
 
     Args:
         null: return the default stream, which cannot be captured.
-        non_blocking: stored, without effect: work on different streams never overlaps.
+        non_blocking: has no effect: work on different streams never overlaps.
     """
 
     null: ClassVar[Stream]
@@ -169,7 +167,7 @@ class _Node:
 
 
 class Graph:
-    """Captured work, as returned by `Stream.end_capture`."""
+    """Captured work; `Stream.end_capture` returns it."""
 
     def __init__(self, nodes: list[_Node]):
         self._nodes = nodes
@@ -226,7 +224,7 @@ def get_current_stream() -> Stream:
 
 
 def submit(work: Work, memories: Iterable[object] = ()) -> None:
-    """Run `work` on the current stream, or record it if the stream is captured; `memories` is what it accesses."""
+    """Run `work`, or record it if the current stream is captured; `memories` is what it accesses."""
     get_current_stream()._submit(work, memories)
 
 
@@ -239,40 +237,3 @@ def synchronize(stream: Stream | None = None) -> None:
     """Count a synchronization of the host with the device."""
     (stream or get_current_stream())._refuse_capture()
     counters.synchronizations += 1
-
-
-class Device:
-    """The simulated GPU, device 0."""
-
-    compute_capability = "90"
-
-    def __init__(self, device: int | Device | None = None):
-        self.id = int(device or 0)
-
-    def __int__(self) -> int:
-        return self.id
-
-    def __enter__(self) -> Device:
-        self.use()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device) and self.id == other.id
-
-    def __hash__(self) -> int:
-        return self.id
-
-    def __repr__(self) -> str:
-        return f"<CUDA Device {self.id}>"
-
-    def use(self) -> None:
-        """Make this the current device."""
-        if self.id != 0:
-            raise CUDARuntimeError(101)
-
-    def synchronize(self) -> None:
-        """Wait for all work on the device."""
-        synchronize()

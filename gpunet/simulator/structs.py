@@ -1,4 +1,4 @@
-"""The structs of `runtime/launch.h` for ctypes."""
+"""Mirror the structs of `runtime/launch.h` in ctypes."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from gpunet.simulator.compiler import NAMED
 
 
 class SharedVariable(NamedTuple):
-    """A `__shared__` variable: its offset in static shared memory, and the function that declares it, or ""."""
+    """A `__shared__` variable, its offset in static shared memory, and the function that declares it, or ""."""
 
     offset: int
     nbytes: int
@@ -22,7 +22,7 @@ class SharedVariable(NamedTuple):
 
 
 class DeviceVariable(NamedTuple):
-    """A `__device__` variable: its offset from the table of kernels."""
+    """A `__device__` variable and its offset from the table of kernels."""
 
     offset: int
     nbytes: int
@@ -58,10 +58,7 @@ class Symbols:
         return [DeviceVariable(int(m[1], 16) - table, int(m[2]), m[4]) for m in objects if m[3] in sections]
 
     def shared_variables_of(self, kernel: str, kernels: Iterable[str]) -> list[SharedVariable]:
-        """Return the variables that `kernel` may use: its own and those of all device functions.
-
-        It is not known which kernel calls which device function.
-        """
+        """Return the variables that `kernel` may use: its own, and those of all device functions."""
         others = {_without_arguments(other) for other in kernels} - {_without_arguments(kernel)}
         return [v for v in self.shared_variables if v.function not in others]
 

@@ -1,4 +1,4 @@
-"""Refuse CUDA constructs that the simulator does not support, with their name and line."""
+"""Refuse CUDA constructs that the simulator does not support, by name and line."""
 
 from __future__ import annotations
 

@@ -27,11 +27,7 @@ class CorrectedRate(Schedule):
 class UncorrectedAdam(Adam):
     """Adam in the form of Kingma and Ba 2015, end of section 2: p -= lr·√(1 - β2^t) / (1 - β1^t) · m / (√v + eps).
 
-    `Adam` divides by √v̂ + eps instead; the difference matters for gradients as small as eps.
-
-    Args:
-        betas: (β1, β2), each in [0, 1).
-        eps: added to the denominator, > 0.
+    `Adam` divides by √v̂ + eps instead; the difference matters for gradients as small as eps > 0.
     """
 
     def __init__(self, lr: float, betas: tuple[float, float], eps: float):

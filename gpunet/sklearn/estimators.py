@@ -1,8 +1,8 @@
 """The estimators: subclasses of scikit-learn's, with gpunet's training and prediction.
 
-Parameters, validation, initial weights, labels and scores are inherited from the installed scikit-learn. The solvers
-and the forward pass are overridden: `_fit_stochastic`, `_fit_lbfgs` and `_forward_pass_fast`. These methods are private
-in scikit-learn, so the tests compare weights and loss curves with scikit-learn's for every solver.
+Parameters, validation, initial weights, labels and scores are inherited. The private methods `_fit_stochastic`,
+`_fit_lbfgs` and `_forward_pass_fast` are overridden, so the tests compare weights and loss curves with scikit-learn's
+for every solver.
 """
 
 from __future__ import annotations
@@ -92,25 +92,18 @@ def with_parameters(estimator: type, **added: Any) -> Callable[..., None]:
 
 
 class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ignore[misc]
-    """scikit-learn's `MLPClassifier`, trained by gpunet.
+    """scikit-learn's `MLPClassifier`, trained by gpunet, with gpunet's errors.
 
-    It has all parameters, defaults, methods and fitted attributes of the installed scikit-learn's class. With the same
-    `random_state` it starts with the same weights and takes the same steps, so both train the same network up to
-    rounding. The network has the dtype of the features, float32 or float64. Sparse features are converted to dense
-    arrays batch by batch; solver="lbfgs", which uses all rows at once, converts all of them. A momentum of 1 is
-    refused. A training that diverges ends as in scikit-learn: with an error, or, with early stopping, with the best
-    network so far.
+    It has the parameters, defaults, methods and attributes of the installed scikit-learn's class. With the same
+    `random_state` both train the same network up to rounding. The network has the dtype of the features. Sparse
+    features are converted to dense arrays batch by batch, for solver="lbfgs" all at once. A momentum of 1 is refused. A
+    training that diverges raises an error, or, with early stopping, keeps the best network so far.
 
     Args:
-        device: "auto", "cpu", "cuda", "cuda:N" or "sim"; "auto" is the current device (see `gn.use_device`), a GPU if
-            there is one.
-        class_weight: a dict of weights by class label, where missing classes have weight 1; "balanced" for
-            rows / (classes · rows of the class); None for equal weights. They multiply `sample_weight`, including that
-            of the rows held out by early stopping. Not supported for multilabel targets; "balanced" is not supported by
-            `partial_fit`.
-
-    Raises:
-        ArgumentError, DataError, DeviceError, DTypeError: from the methods that take data or start a training.
+        device: as for `gn.use_device`, but "auto" is the current device.
+        class_weight: a dict of weights by class label, where missing classes have weight 1; or "balanced", rows /
+            (classes · rows of the class). They multiply `sample_weight`, also in the held-out rows of early stopping.
+            Not supported for multilabel targets; "balanced" not by `partial_fit`.
 
     Example:
         >>> from gpunet.sklearn import MLPClassifier

@@ -1,11 +1,11 @@
 """Losses with scikit-learn's scaling, and its L2 penalty on the weights.
 
-For the rows of a batch with weights w (1 by default) and K outputs, scikit-learn minimises
+For the rows of a batch with weights w (1 by default), scikit-learn minimises
 
     loss + alpha / (2 Σ w) · ‖coefs‖²
 
-Intercepts are not penalised. Loss and gradient are constant multiples of gpunet's: the binary cross-entropy is summed
-over the outputs; the squared error is halved, and its gradient is not divided by K.
+The binary cross-entropy is summed over the outputs; the squared error is halved, and its gradient is not divided by the
+number of outputs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gpunet.errors import DataError
 from gpunet.layers.store import FlatStore
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss
 from gpunet.models import MLP
-from gpunet.ops._elementwise_loss import SUM
 from gpunet.ops.launch import THREADS, block_count, partial_sums
+from gpunet.ops.sums import SUM
 from gpunet.recording import recorded
 from gpunet.tape import Tape, empty, empty_like
 
@@ -38,12 +38,7 @@ class PenalisedMLP(MLP):
 
 
 class PenalisedLoss(Loss):
-    """The loss that scikit-learn minimises in a batch, with its L2 penalty.
-
-    Args:
-        out_activation: scikit-learn's name of the output activation.
-        model: the model whose weights are penalised.
-    """
+    """The loss that scikit-learn minimises in a batch, with its L2 penalty on the weights of `model`."""
 
     task = "regression"  # so that the Trainer does not compute the accuracy
 

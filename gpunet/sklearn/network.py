@@ -11,7 +11,8 @@ from scipy.sparse import issparse
 from sklearn import utils
 from sklearn.base import BaseEstimator
 
-from gpunet.device import Device, current_device, get_device, use_device
+from gpunet.default_device import current_device, use_device
+from gpunet.device import Device, get_device
 from gpunet.optimizers import SGD, Optimizer
 from gpunet.sklearn.adam import UncorrectedAdam
 from gpunet.sklearn.losses import PenalisedLoss, PenalisedMLP
@@ -41,10 +42,7 @@ class OrderedTrainer(Trainer):
     ) -> None:
         """Train like `fit` on CSR features, and convert only one batch at a time to a dense array.
 
-        Args:
-            X: sparse features (rows, features).
-            should_stop: called with the loss of each epoch; True stops the training.
-            options: arguments of `run_steps`.
+        `should_stop`, called with the loss of each epoch, returns whether to stop; `options` are those of `run_steps`.
         """
         self.history.stopped = None
         with interruptible(self.stop):
@@ -59,10 +57,7 @@ class OrderedTrainer(Trainer):
     ) -> float:
         """Run an epoch with `step`, which reuses its recorded step for later data; return the mean loss.
 
-        Args:
-            X: features (rows, features), dense or CSR.
-            batch_size: rows per step.
-            sample_weight: row weights (rows,), or None.
+        Features are (rows, features), dense or CSR; row weights (rows,).
         """
         order, losses = self.order(len(y), shuffle), []
         for start in range(0, len(order), batch_size):
@@ -82,7 +77,7 @@ class HasNetwork(BaseEstimator):  # type: ignore[misc]
     """An estimator whose weights are also the parameters of a network on a device.
 
     `coefs_` and `intercepts_` are host arrays: on the CPU views of the network's parameters, on a GPU read-only copies.
-    Assigning other arrays to them changes the network.
+    Assigning others changes the network.
     """
 
     def _network_trainer(self, *, fresh: bool = False) -> OrderedTrainer:

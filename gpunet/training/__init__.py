@@ -1,6 +1,8 @@
 """Training: the Trainer, the loop over epochs, the recorded step, callbacks, metrics, history and checkpoints.
 
-Data passed to a Trainer are host arrays, lists or data frames; results are host arrays and floats.
+- Data passed to a Trainer are host arrays, lists or data frames; results are host arrays and floats.
+- `arrays` are features, targets and, if there are any, row weights, each (rows, ...).
+- A `position` is a number of completed rows of an epoch.
 """
 
 from gpunet.training import metrics

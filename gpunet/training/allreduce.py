@@ -29,11 +29,7 @@ def mpi_reducer(comm: Any, gradient: Array) -> Call:
 
 
 def nccl_communicator(device: Device, size: int, rank: int) -> Any:
-    """Return the NCCL communicator of this rank's GPU.
-
-    Raises:
-        MissingPackageError: CuPy has no NCCL.
-    """
+    """Return the NCCL communicator of this rank's GPU; raise `MissingPackageError` without NCCL."""
     from cupy.cuda import nccl
 
     if not nccl.available:

@@ -7,7 +7,7 @@ from gpunet.training.protocol import Training
 
 
 def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = False) -> set[int]:
-    """Return the batch sizes of an epoch that resumes at row `position`, and of a complete epoch."""
+    """Return the batch sizes of an epoch that resumes at `position`, and of a complete epoch."""
     sizes = set()
     for left in (rows - position, rows):
         sizes |= {batch_size} if left >= batch_size else set()
@@ -16,7 +16,7 @@ def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = Fal
 
 
 def end_of_epoch(rows: int, position: int, batch_size: int, drop_last: bool) -> int:
-    """Return the last row, exclusive, of an epoch that resumes at row `position`."""
+    """Return the last row, exclusive, of an epoch that resumes at `position`."""
     return rows - (rows - position) % batch_size if drop_last else rows
 
 
@@ -26,16 +26,10 @@ def parts_of(rows: int, size: int) -> list[slice]:
 
 
 def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, drop_last: bool) -> int:
-    """Check all batch sizes of a `fit`; return the number of completed rows of its first epoch.
-
-    Other arguments as for `Trainer.fit`.
-
-    Args:
-        shape: the shape of the features, (rows, ...).
+    """Check all batch sizes of a `fit`; return the position at which its first epoch begins.
 
     Raises:
         ArgumentError: there is no batch, or one has fewer rows than the model or the ranks need.
-        DataError: the interrupted epoch had another number of rows.
     """
     rows, *of_row = shape
     position = first_row(training, rows)
@@ -62,10 +56,9 @@ def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, d
 
 
 def first_row(training: Training, rows: int | None) -> int:
-    """Return the first row of the next epoch: the position of an interrupted epoch, or 0.
+    """Return the position of an interrupted epoch, or 0.
 
-    Args:
-        rows: number of rows of the epoch; None if unknown, then the data is assumed to be the same.
+    If `rows`, the length of an epoch, is None, the data is assumed to be the same.
 
     Raises:
         DataError: the interrupted epoch had another number of rows.

@@ -1,4 +1,4 @@
-"""The training data on the device, and the batches of an epoch in its order."""
+"""Hold the training data on the device; return the batches of an epoch in its order."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ MOST_ARRAYS = 3
 
 
 class Rows(NamedTuple):
-    """The arrays for a kernel that gathers the rows of its batches itself.
+    """What a kernel needs to gather the rows of its batches itself.
 
     Attributes:
-        arrays: features, targets and, if there are any, row weights, (rows, ...); the features in their own dtype.
+        arrays: the features in their own dtype.
         scaling: float64 means and factors in the shape of a row of features, or two `None`s. A feature x becomes
             T((double(x) - mean) * factor) or T(x), rounded once, where T is the model's dtype.
         order: the order of the epoch, int64 (rows,); None for the stored order.
-        place: the position of the next batch in this order, int64 (1,); None for the first row.
-        totals: the sums of the metrics, float64 (2,); None if there are none.
+        place: the position in this order, int64 (1,); None for the first row.
+        totals: the sums of the metrics, float64 (2,), or None.
     """
 
     arrays: Sequence[Array]
@@ -47,21 +47,18 @@ class Rows(NamedTuple):
 
 
 class Batches:
-    """Return the rows of features, targets and row weights batch by batch, with converted features.
+    """Return the rows of the data batch by batch, with converted features.
 
-    On a GPU the data is uploaded in its own dtype and stays there. If `load` is called again, only what has changed is
-    uploaded, to the same memory, because graphs refer to it. The order of an epoch is uploaded at its start; a kernel
-    gathers the rows of a batch and advances the position. Data that does not fit stays in host memory, and each batch
-    is uploaded.
+    On a GPU the data is uploaded in its own dtype and stays there; another `load` uploads only what has changed. Data
+    that does not fit stays in host memory, and each batch is uploaded.
 
     Args:
-        arrays: two or three host arrays (rows, ...) with the shapes and dtypes of those for `load`.
-        dtype: dtype of the converted features.
-        scaler: the standardisation of the features, or None.
+        arrays: like those for `load`.
+        dtype: of the converted features.
 
     Attributes:
         kinds: shape of a row and dtype of each array.
-        place: number of rows of the epoch that were returned, int64 (1,) on the device.
+        place: the position in the epoch, int64 (1,) on the device.
         on_device: whether the data is on the device of the training.
     """
 
@@ -87,12 +84,12 @@ class Batches:
     def takes(self, *like: Any) -> bool:
         """Return whether `load` accepts data with these constructor arguments, so that recorded steps stay valid.
 
-        On a GPU the number of rows must be the same. Data that did not fit on the GPU is tried again.
+        On a GPU the number of rows must be the same. Data that did not fit is tried again.
         """
         return self.on_device and self._like == _like(*like)
 
     def load(self, arrays: Sequence[np.ndarray]) -> None:
-        """Load the data, two or three host arrays (rows, ...), to the device."""
+        """Load host arrays to the device."""
         if self.device.xp is np:
             self._arrays = [np.ascontiguousarray(a) for a in arrays]
             self._sources[: len(arrays)] = [a.ctypes.data for a in self._arrays]
@@ -115,7 +112,7 @@ class Batches:
             self._mirrors = [Mirror(self.device, a.shape, a.dtype) for a in arrays]
             self._order = self.device.xp.empty(len(arrays[0]), np.int64)
             self._scaling = [a if a is None else self.device.asarray(a) for a in self._scaling]
-        with Staging(self.device) as staging:
+        with Staging(self.device) as staging:  # to the same memory, because graphs refer to it
             for mirror, a in zip(self._mirrors, arrays, strict=True):
                 mirror.update(np.ascontiguousarray(a), staging)
 
@@ -128,7 +125,7 @@ class Batches:
         self._mirrors = []
 
     def begin(self, order: np.ndarray, position: int) -> None:
-        """Begin an epoch with the given order of rows, (rows,), at a position in it."""
+        """Begin an epoch with an order (rows,) of the rows, at a position in it."""
         self.place.fill(position)
         if self._mirrors:
             self.device.assign(self._order, order)
@@ -175,7 +172,7 @@ class Batches:
         return x.astype(self._dtype, copy=False) if self._scaler is None else self._scaler.apply(x, self._dtype)
 
     def rows(self) -> tuple[Sequence[Array], Sequence[Array | None], Array, Array]:
-        """Return the arrays, the scaling of the features, the order of the epoch and the position in it; on a GPU."""
+        """Return the arrays, the scaling, the order and the place of `Rows`; on a GPU."""
         return [mirror.array for mirror in self._mirrors], self._scaling, self._order, self.place
 
     def _next_rows(self, count: int) -> np.ndarray:
@@ -198,7 +195,7 @@ def _like(
 
 
 class NextRows:
-    """The source of the steps of an epoch: the next rows of the data, and the sums of the epoch's metrics.
+    """The source of an epoch's steps: the next rows of the data, and the sums of the metrics.
 
     Args:
         count: rows of a batch.
@@ -217,7 +214,7 @@ class NextRows:
         return self._batches.next(part.stop - part.start, tape)
 
     def rows(self) -> Rows:
-        """Return the arrays for a kernel that gathers rows itself."""
+        """Return what a kernel needs to gather rows itself."""
         return Rows(*self._batches.rows(), self._running.totals)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:

@@ -1,7 +1,6 @@
 """Callbacks: code that runs during training, such as a progress bar or a log.
 
-A callback is called at the start and end of `fit`, after each step and after each epoch. Checkpoints store its `state`,
-so that a resumed training behaves like an uninterrupted one.
+Checkpoints store their `state`, so that a resumed training behaves like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ class Callback(Strict):
 
     Attributes:
         order: callbacks of a lower order are called first; those of the same order in the given order.
-        on_every_rank: whether all ranks of a distributed training call it; False for rank 0 only, for example for
-            callbacks that print or write files.
+        on_every_rank: whether all ranks of a distributed training call it; False for rank 0 only, for example to print
+            or write files.
         shown: names of the attributes in its `repr`.
 
     Example:
@@ -46,26 +45,23 @@ class Callback(Strict):
 
     @property
     def label(self) -> str:
-        """The name under which a checkpoint stores the callback's state."""
+        """The name of the callback's state in a checkpoint."""
         return type(self).__name__
 
     def on_fit_begin(self, trainer: Training, total_rows: int) -> None:
         """Called before the first epoch; `total_rows` is the number of rows that this `fit` will train on.
 
-        For an iterable of batches it is an estimate, or 0 if the iterable has no length.
+        It is an estimate for an iterable of batches, or 0 if the iterable has no length.
         """
 
     def on_step_end(self, trainer: Training, rows: int) -> None:
         """Called after each step with the number of its rows. Reading an array here synchronizes with the device.
 
-        If a callback overrides this method, each step is a separate call; `on_steps_end` is faster.
+        An override makes each step a separate call; `on_steps_end` is faster.
         """
 
     def on_steps_end(self, trainer: Training, steps: int, rows: int) -> None:
-        """Called after each call that runs steps, with the number of steps and rows; calls `on_step_end` by default.
-
-        A call takes at most about 50 ms. It runs one step if a callback overrides `on_step_end`.
-        """
+        """Called after each call that runs steps, of at most about 50 ms; calls `on_step_end` by default."""
         self.on_step_end(trainer, rows)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:
@@ -126,8 +122,7 @@ class ProgressBar(Callback):
 class Log(Callback):
     """Write the history to a file after each epoch: one JSON object per line, or CSV if the name ends in ".csv".
 
-    Args:
-        path: the file; an existing file is overwritten.
+    An existing file is overwritten.
 
     Example:
         >>> trainer = gn.Trainer(gn.MLP([2, 2]), callbacks=[gn.Log("history.csv")])
@@ -163,9 +158,9 @@ class Log(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Stop when the loss or a weight is not finite, and restore the weights of the last finite epoch.
+    """Stop when the loss or a weight is not finite, and restore the last finite epoch.
 
-    The layers' buffers and the optimizer's slots of that epoch are restored too, but not the step count.
+    Weights, the layers' buffers and the optimizer's slots are restored, but not the step count.
 
     Example:
         >>> trainer = gn.Trainer(gn.MLP([2, 1]), loss="mse", optimizer=gn.SGD(lr=1e10), callbacks=[gn.TerminateOnNaN()])
@@ -203,11 +198,7 @@ class TerminateOnNaN(Callback):
 
 
 def restored(saved: np.ndarray, like: Array) -> Array:
-    """Return an array of a checkpoint on the device of `like`.
-
-    Raises:
-        ModelFileError: its shape or dtype differs from `like`.
-    """
+    """Return a checkpoint's array on the device of `like`, which must have the same shape and dtype."""
     if (saved.shape, saved.dtype) != (like.shape, like.dtype):
         raise ModelFileError(f"a callback's array is {saved.dtype} {saved.shape}, not {like.dtype} {like.shape}")
     return device_of(like).asarray(saved)

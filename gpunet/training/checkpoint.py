@@ -32,7 +32,7 @@ class _CallbackState(TypedDict):
 
 
 class _Required(TypedDict):
-    """The description of a training in its file, without that of the model, as JSON."""
+    """The description of a training in its file, as JSON, without the model."""
 
     loss: dict[str, Any]
     optimizer: dict[str, Any]
@@ -48,7 +48,7 @@ class _Required(TypedDict):
 
 
 class _Description(_Required, total=False):
-    """The description with the keys that files of some versions lack."""
+    """The description, with the keys that files of some versions lack."""
 
     executor: str
     plan: bool | str
@@ -67,16 +67,12 @@ def save(trainer: Training, path: str | Path) -> None:
 
 
 def check(trainer: Training) -> None:
-    """Refuse a training that cannot be saved.
-
-    Raises:
-        ArgumentError: as for `Trainer.save`.
-    """
+    """Raise `ArgumentError` like `Trainer.save` for a training that cannot be saved."""
     encoded({**trainer.model.to_arrays()[1], **_parts(trainer)})
 
 
 def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the state of a training for a file: arrays, and a description of JSON values."""
+    """Return the arrays for a file, and the description as JSON values."""
     arrays, description = trainer.model.to_arrays()
     store, device = trainer.model.store, trainer.model.device
     for name, flat in _state(trainer).items():
@@ -105,7 +101,7 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def _state(trainer: Training) -> dict[str, Array]:
-    """Return the flat arrays that a file contains in addition to the model's, by the prefix of their names."""
+    """Return the flat arrays that a file contains besides the model's, by the prefix of their names."""
     store = trainer.model.store
     slots = {f"slots.{name}": flat for name, flat in store.slots.items()}
     return slots if store.average is None else {**slots, "average": store.average}
@@ -120,7 +116,7 @@ def _parts(trainer: Training) -> dict[str, dict[str, Any]]:
 
 
 def _config(part: Loss | Optimizer, rebuild: Callable[[Mapping[str, Any], Custom], Loss | Optimizer]) -> dict[str, Any]:
-    """Return the configuration of a loss or an optimizer, after a check that `rebuild` can rebuild it.
+    """Return the configuration of a loss or an optimizer, and check that `rebuild` can rebuild it.
 
     Raises:
         ArgumentError: its class is not registered, or its configuration does not rebuild it.
@@ -170,7 +166,7 @@ def load(
     distributed: Literal["mpi"] | None,
     custom: Custom,
 ) -> T:
-    """Rebuild the trainer that `save` wrote; the documentation is at `Trainer.resume`."""
+    """Rebuild the trainer that `save` wrote; see `Trainer.resume`."""
     arrays, description = read_arrays(path, "checkpoint")
     with refused_as(path):
         known = {name: description[name] for name in _Description.__annotations__ if name in description}

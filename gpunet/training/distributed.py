@@ -2,9 +2,9 @@
 
 Every rank has the whole model and all data, and trains on a contiguous part of the rows of each (global) batch. Before
 the update the flat gradient is summed over the ranks: by MPI on the CPU and the simulated GPU, by NCCL on GPUs, which
-was **not run on two GPUs yet**. A rank's loss and gradient are weighted by its share of the mean over the batch, and
-dropout masks depend on a row's index in the global batch. So n ranks give the results of one process, up to the
-rounding of sums in another order.
+was **not run on two GPUs yet**. A rank's loss and gradient are weighted by its share of the batch's mean, and dropout
+masks depend on a row's index in the global batch. So n ranks give the results of one process, up to the rounding of
+sums in another order.
 
 Only rank 0 validates, logs and writes files.
 """
@@ -40,21 +40,16 @@ T = TypeVar("T")
 
 
 class Message(Enum):
-    """What a rank says in place of a value that the ranks exchange."""
+    """What ranks exchange in place of a value."""
 
     ENDED = "its program has ended"
 
 
 class Ranks:
-    """The processes that train together; without a communicator it is this process only.
-
-    Args:
-        comm: an mpi4py communicator, or None.
+    """The processes that train together; without an mpi4py communicator, this process only.
 
     Attributes:
-        rank: the number of this process, from 0.
-        size: the number of processes.
-        main: whether this is rank 0, which validates, logs and writes files.
+        rank: the number of this process, from 0 to size - 1.
     """
 
     def __init__(self, comm: Any = None):
@@ -88,7 +83,7 @@ class Ranks:
         return ranks
 
     def _leave(self) -> None:
-        """Tell the other ranks that this one exits, and wait until they exchange a value or exit, too."""
+        """Tell the other ranks that this one exits; wait until they exchange a value or exit, too."""
         if self._ended is None:
             self.comm.allgather(Message.ENDED)
 
@@ -139,7 +134,7 @@ class Ranks:
         return result if self.size == 1 else self.comm.bcast(result)
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """Return each number summed over the ranks."""
+        """Sum each number over the ranks."""
         return [sum(of_ranks) for of_ranks in zip(*self._gather(numbers), strict=True)]
 
     def first(self, word: str | None) -> str | None:
@@ -151,11 +146,7 @@ class Ranks:
         return all(self._gather(value))
 
     def _gather(self, thing: T) -> list[T]:
-        """Return the things of all ranks.
-
-        Raises:
-            RankError: a rank has ended; the others wait for it in vain.
-        """
+        """Return the things of all ranks; raise `RankError` if a rank has ended."""
         if self.size == 1:
             return [thing]
         if self._ended is None:
@@ -168,9 +159,7 @@ class Ranks:
     def begin(self, trainer: Training, arrays: Sequence[np.ndarray] = (), **options: Any) -> None:
         """Check that all ranks agree, and copy the weights and the state of rank 0 to them.
 
-        Args:
-            trainer: the training, attached.
-            **options: the arguments of `fit`.
+        `options` are the arguments of `fit`.
 
         Raises:
             RankError: a rank differs from rank 0.
@@ -192,7 +181,7 @@ class Ranks:
             store.device.assign(a, self.comm.bcast(to_host(a)))
 
     def refuse_differences(self, described: Mapping[str, Any]) -> None:
-        """Raise a `RankError` on all ranks if a rank's values differ from those of rank 0; the message names them."""
+        """Raise `RankError` on all ranks if a rank's values differ from those of rank 0; the message names them."""
         first, *others = self._gather(described)
         for rank, other in enumerate(others, 1):
             differing = [f"{name} is {other.get(name)}, not {a}" for name, a in first.items() if other.get(name) != a]
@@ -200,11 +189,7 @@ class Ranks:
                 raise RankError(f"rank {rank} differs from rank 0: {'; '.join(differing)}.")
 
     def rows(self, count: int) -> slice:
-        """Return this rank's rows of a batch of `count` rows.
-
-        Raises:
-            ArgumentError: there are more ranks than rows.
-        """
+        """Return this rank's rows of a batch; raise `ArgumentError` if there are more ranks than rows."""
         if count < 1:
             raise ArgumentError("the batch has no rows; give at least one.")
         if count < self.size:
@@ -215,16 +200,13 @@ class Ranks:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def order(self, order: np.ndarray, position: int, end: int, batch_size: int) -> tuple[np.ndarray, int]:
-        """Return this rank's order of rows in an epoch, and its start position in this order.
+        """Return this rank's order (rows,) of an epoch, and its start position in it, 0 with several ranks.
+
+        The order has this rank's rows batch by batch, then all other rows.
 
         Args:
-            order: the order of all ranks together, (rows,).
-            position: start position in `order`.
-            end: end position in `order`.
+            order: the order of all ranks together, (rows,), used from `position` to `end`.
             batch_size: rows per global batch.
-
-        Returns:
-            The order, (rows,): this rank's rows batch by batch, then all other rows. With several ranks the start is 0.
         """
         if self.size == 1:
             return order, position
@@ -233,11 +215,7 @@ class Ranks:
         return np.concatenate([own, np.setdiff1d(order, own)]), 0
 
     def reducer(self, gradient: Array) -> Call:
-        """Return a function that sums this flat gradient in place over the ranks.
-
-        Raises:
-            MissingPackageError: the gradient is on a GPU, and CuPy has no NCCL.
-        """
+        """Return a function that sums this flat gradient in place over the ranks."""
         device = device_of(gradient)
         if not device.name.startswith("cuda"):
             return mpi_reducer(self.comm, gradient)

@@ -33,18 +33,10 @@ def default_metrics(loss: Loss) -> dict[str, Metric]:
 
 
 class Evaluation:
-    """Evaluate a model on the same data after each epoch.
+    """Evaluate a model on the same data after each epoch, with the moving average of its weights if there is one.
 
-    Data in memory are checked once; memory-mapped data and iterables are checked at every call. If a moving average of
-    the weights is on, it is used. The outputs and targets of all rows are in memory at once, the features part by part.
-
-    Other arguments as for `Trainer.fit`.
-
-    Args:
-        sample_weight: weights (rows,) >= 0 of the rows in the loss, or None.
-
-    Raises:
-        DataError, DTypeError, ShapeError: the data cannot be used.
+    Data in memory are checked once; memory-mapped data and iterables at every call. Outputs and targets of all rows are
+    in memory at once, features part by part. Arguments and errors as for `Trainer.fit`.
     """
 
     def __init__(
@@ -64,7 +56,6 @@ class Evaluation:
         """Return the loss and the metrics by name; NaN if an output is not finite.
 
         Raises:
-            DataError, DTypeError, ShapeError: a batch of an iterable cannot be used.
             ArgumentError: a metric fails on these targets and predictions, or does not return a number.
         """
         ready = self._model.ready_outputs

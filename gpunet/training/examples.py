@@ -24,16 +24,7 @@ def class_names(model: Model, loss: Loss, y: ArrayLike) -> tuple[str, ...] | Non
 def check_examples(
     model: Model, loss: Loss, X: ArrayLike, y: ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check raw data; return the features as from `Model.check`, and the targets for the loss.
-
-    Args:
-        X: features (rows, features...).
-        y: targets (rows, ...).
-
-    Raises:
-        DataError, DTypeError, ShapeError: the data cannot be used.
-        StateError: the model has a scaler, but the data cannot be standardised.
-    """
+    """Check raw data (rows, ...) like `Trainer.fit`; return the features like `Model.check`, and the loss's targets."""
     x = model.check(X)
     raw = target_array(y)
     if _is_text(raw, loss):
@@ -58,10 +49,9 @@ def check_examples(
 def row_weights(
     model: Model, loss: Loss, weight: ArrayLike | None, rows: int, name: str = "sample_weight"
 ) -> np.ndarray | None:
-    """Return row weights (rows,) for a loss, scaled to a mean of 1; only their ratios matter.
+    """Return row weights (rows,) for a loss, scaled to a mean of 1: only their ratios matter.
 
     Raises:
-        DataError, DTypeError, ShapeError: the weights cannot be used.
         ArgumentError: the loss does not support row weights.
     """
     if weight is None:
@@ -73,12 +63,7 @@ def row_weights(
 
 
 def hold_out(loss: Loss, y: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, ...]:
-    """Return the indices of the rows to train on and to hold out; the split is stratified by class label.
-
-    Raises:
-        ArgumentError: `share` is not between 0 and 1.
-        DataError: there are too few rows.
-    """
+    """Return the indices of the rows to train on and to hold out, stratified by class label."""
     if not 0 < share < 1:
         raise ArgumentError(
             f"fit: validation must be a fraction between 0 and 1, (X, y) or (X, y, weights), got {share!r}."

@@ -15,11 +15,11 @@ PRODUCTS = ("dot", "matmul")
 
 
 class Node(NamedTuple):
-    """A node of the recorded step: a kernel launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
+    """A node of the recorded step: a launch on a GPU, or a call of a C++ kernel or of NumPy on the CPU.
 
     Attributes:
-        choice: launch configuration (grid, block, tile, splits); on the CPU how it is divided among threads.
-        nbytes: total bytes of its arrays.
+        choice: launch configuration (grid, block, tile, splits); on the CPU the division among threads.
+        nbytes: of its arrays.
         flops: floating-point operations, counting an exponential as one; None if unknown.
     """
 
@@ -34,8 +34,8 @@ class Explanation(NamedTuple):
     """The description of a recorded step; prints as a table.
 
     Attributes:
-        arena_bytes: size in bytes of the allocation that holds all buffers.
-        executor: the name of the executor, and how it runs the nodes.
+        arena_bytes: bytes of the allocation that holds all buffers.
+        executor: its name, and how it runs the nodes.
     """
 
     nodes: list[Node]
@@ -70,7 +70,7 @@ def launch_node(launch: Launch) -> Node:
 
 
 def native_nodes(program: Program) -> Iterator[Node]:
-    """Yield the nodes of a native program, in the order of execution by one thread."""
+    """Yield the nodes of a native program, in the order in which one thread would run them."""
     for phase in program.phases:
         tasks = phase.tasks(program.threads)
         for node in phase.nodes:

@@ -1,4 +1,4 @@
-"""The data of an epoch, portion by portion: arrays in memory, or batches that are loaded while steps run."""
+"""Supply the data of an epoch, portion by portion: arrays in memory, or batches that are loaded while steps run."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ class Portion:
 
     Attributes:
         batches: supplies the rows of each step.
-        count: rows per step; the last step may have fewer.
-        end: number of completed rows of the epoch after this portion.
-        arrays: features, targets and, if there are any, row weights, on the host.
+        count: rows per step; the last may have fewer.
+        end: the position in the epoch after this portion.
         order: for each position in the epoch, the row's index in `arrays`.
     """
 
@@ -46,12 +45,12 @@ class Feed(Protocol):
     """The data of one `fit`.
 
     Attributes:
-        arrays: features, targets and, if there are any, row weights; empty if they are not all in memory.
+        arrays: empty if they are not all in memory.
         rows: number of rows of an epoch, 0 if unknown.
-        position: number of completed rows of the first epoch.
-        validation: raw validation data (X, y, weights or None), or (iterable, None, None), or None.
-        for_loss: features, targets and, if there are any, row weights for `Loss.begin`: all rows if they are in memory,
-            else the first batch, with all targets if the loss's `counts_targets` is True.
+        position: where the first epoch begins.
+        validation: see `Examples`.
+        for_loss: the arrays for `Loss.begin`: all rows if they are in memory, else the first batch, with all targets if
+            the loss's `counts_targets` is True.
     """
 
     rows: int
@@ -72,17 +71,14 @@ class Feed(Protocol):
         """Copy the data to the model's device."""
 
     def portions(self, position: int) -> Generator[Portion]:
-        """Yield the portions of an epoch from the row `position`."""
+        """Yield the portions of an epoch from a position on."""
 
     def release(self) -> None:
         """Release the data in host memory."""
 
 
 def feed_for(training: Training, steps: StepCache, X: Any, y: Any, options: FitOptions) -> Feed:
-    """Check the arguments of `Trainer.fit` and return its feed; call `Loss.begin` before the first step of a training.
-
-    Errors as for `Trainer.fit`.
-    """
+    """Check the arguments of `Trainer.fit` and return its feed; call `Loss.begin` before a training's first step."""
     feed: Feed
     if y is None:
         feed = _iterable_feed(training, steps, X, options)
@@ -101,7 +97,7 @@ def feed_for(training: Training, steps: StepCache, X: Any, y: Any, options: FitO
 
 
 class ArrayFeed:
-    """The feed for arrays in memory; an epoch is one portion. Arguments as for `feed_for`."""
+    """The feed for arrays in memory; an epoch is one portion."""
 
     _batches: Batches
 

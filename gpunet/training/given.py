@@ -17,7 +17,7 @@ from gpunet.training.parts import check_validation, checked_parts, mapped_arrays
 
 
 class FitOptions(NamedTuple):
-    """Arguments of `Trainer.fit`, documented there."""
+    """Arguments of `Trainer.fit`."""
 
     epochs: int
     batch_size: int
@@ -31,7 +31,7 @@ class Examples(NamedTuple):
     """Checked data of a training.
 
     Attributes:
-        arrays: features in their own dtype, targets and, if there are any, row weights of the rows to train on.
+        arrays: the rows to train on; the features in their own dtype.
         validation: raw validation data (X, y) or (X, y, weights), or (iterable, None, None), or None.
     """
 
@@ -50,7 +50,7 @@ def check_training(
     sample_weight: ArrayLike | None,
     seed: int,
 ) -> Examples:
-    """Check data in memory for `Trainer.fit`; arguments and errors are documented there."""
+    """Check data in memory for `Trainer.fit`; raise like it."""
     X, y = host_array(X, "X"), target_array(y)
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)
@@ -70,12 +70,10 @@ def check_training(
 
 
 class MappedExamples(NamedTuple):
-    """Checked memory-mapped data of a training.
+    """Checked memory-mapped data of a training; else like `Examples`.
 
     Attributes:
         rows: the rows to train on: raw features, raw targets and, if there are any, scaled row weights.
-        validation: as in `Examples`.
-        classes: as in `Examples`.
         counted: all targets and, if there are any, row weights, if the loss's `counts_targets` is True; else empty.
     """
 

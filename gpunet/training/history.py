@@ -20,16 +20,12 @@ MOST_ROWS = 20
 class History(Strict):
     """The measurements of a training, one row per epoch; `history["loss"]` is a column.
 
-    Columns are "epoch", "loss", metrics such as "accuracy", loss and metrics of the validation data such as "val_loss",
-    "lr" and "seconds".
-
-    Args:
-        epochs: initial rows.
+    Columns are "epoch", "loss", metrics such as "accuracy", those of the validation data such as "val_loss", "lr" and
+    "seconds".
 
     Attributes:
         epochs: the rows, oldest first.
-        stopped: why training ended early: "early stopping", "interrupted", "non-finite loss" or "error"; None if it did
-            not.
+        stopped: why training ended early: "early stopping", "interrupted", "non-finite loss" or "error"; else None.
 
     Example:
         >>> history = gn.History([{"loss": 2.0, "accuracy": 0.5}, {"loss": 1.0, "accuracy": 0.75}])
@@ -50,7 +46,7 @@ class History(Strict):
 
     @property
     def last(self) -> Row:
-        """The row of the last epoch; `StateError` before the first."""
+        """The row of the last epoch; raises `StateError` before the first."""
         if not self.epochs:
             raise StateError("the history is empty; train at least one epoch first.")
         return self.epochs[-1]
@@ -68,8 +64,7 @@ class History(Strict):
     def __getitem__(self, column: str) -> list[float]:
         """Return one column, a number per epoch; NaN for epochs without it.
 
-        Raises:
-            ArgumentError: no epoch has this column; the message lists the columns.
+        Raises `ArgumentError` if no epoch has it.
         """
         if column not in self:
             raise ArgumentError(f"the history has no column {column!r}; it has {', '.join(self.columns) or 'none'}.")
@@ -97,9 +92,7 @@ class History(Strict):
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Plot loss and metrics to a PNG file: a panel for each, with training and validation curves.
 
-        Raises:
-            StateError: the history is empty.
-            MissingPackageError: matplotlib is not installed.
+        Needs matplotlib, and at least one epoch.
         """
         figure({"": self.to_dict()}).savefig(path, format="png")
 

@@ -32,7 +32,7 @@ T = TypeVar("T", bound=Training)
 
 
 class Inspection(Versioned):
-    """Base class of `Trainer` with the methods that do not change the training; attributes as for `Trainer`."""
+    """Base class of `Trainer` with the methods that do not change the training."""
 
     model: Model
     loss: Loss
@@ -73,9 +73,8 @@ class Inspection(Versioned):
     ) -> RangeTest:
         """Run a learning rate range test: increase the rate by a factor at each step until the loss diverges.
 
-        The test trains a copy of the model and the optimizer's state; the trainer does not change.
-
-        Other arguments as for `fit`.
+        The test trains a copy of the model and the optimizer's state; the trainer does not change. Other arguments and
+        errors as for `fit`.
 
         Args:
             X: features as for `fit`, but not an iterable of batches.
@@ -87,16 +86,15 @@ class Inspection(Versioned):
             The rates, their losses and a suggested rate; `find_lr(X, y).plot("rates.png")` plots them.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: as for `fit`; an invalid range, or an iterable.
+            ArgumentError: an invalid range, or an iterable.
             StateError: the training is distributed, or the loss is not finite before the first step.
         """
         return range_test.find(self, X, y, sample_weight, batch_size, lowest, highest, steps)
 
     def explain(self) -> Explanation:
-        """Return a description of the recorded step of the largest batch: executor, nodes with shapes, memory.
+        """Describe the recorded step of the largest batch: executor, nodes with shapes, memory.
 
-        Raises:
-            StateError: no step was recorded.
+        Raises `StateError` if no step was recorded.
         """
         found: list[Explanation] = self._steps.explanations()
         if not found:
@@ -107,29 +105,25 @@ class Inspection(Versioned):
 
     @explains_unknown_arguments
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return labels or values for raw host data, as `Model.predict`; with `ema`, by the average of the weights."""
+        """Predict labels or values like `Model.predict`; with `ema`, by the average of the weights."""
         with self.model.store.averaged():
             return self.model.predict(X)
 
     def ema_model(self) -> Model:
-        """Return a copy of the model with the moving average of the weights.
-
-        Raises:
-            StateError: the trainer has no moving average.
-        """
+        """Return a copy of the model with the moving average of the weights; raise `StateError` without one."""
         if self.ema is None:
             raise StateError("ema_model: there is no moving average of the weights; use Trainer(..., ema=0.999).")
         with self.model.store.averaged():
             return copy.deepcopy(self.model)
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the current epoch, (rows,)."""
+        """Return the order (rows,) of the rows in the current epoch."""
         return random.permutation(rows, seed=self.seed, epoch=self.epoch) if shuffle else np.arange(rows)
 
     def save(self: Training, path: str | Path) -> None:
         """Save the full training state to a file; a resumed training is bit-for-bit identical.
 
-        In distributed training all ranks must call it; rank 0 writes the file.
+        In distributed training all ranks must call it.
 
         Raises:
             ArgumentError: your own layer, loss, optimizer or schedule is not registered (`gn.register`), or its
@@ -151,11 +145,12 @@ class Inspection(Versioned):
         """Return the trainer that `save` wrote, on the current device; `fit` continues the training.
 
         Callbacks, metrics and `distributed` are not in the file: pass them again, as for `Trainer`. The number of ranks
-        may differ. Each callback restores the saved state of its kind. `custom` maps names in the file to your own
-        classes that are not registered (`gn.register`).
+        may differ. Each callback restores the saved state of its kind.
+
+        Args:
+            custom: maps names in the file to your own classes that are not registered (`gn.register`).
 
         Raises:
-            ArgumentError: `custom` is not a mapping.
             FileNotFoundError: there is no such file.
             ModelFileError: the file is truncated, altered or not a checkpoint, or it names an unknown class.
         """

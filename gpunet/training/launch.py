@@ -34,7 +34,7 @@ def start_mpi() -> Any:
 
     Raises:
         MissingPackageError: no mpi4py, or no MPI library.
-        RankError: mpiexec belongs to another MPI library than mpi4py.
+        RankError: mpiexec belongs to another MPI library.
     """
     try:
         with time_limit(START_SECONDS, NOT_STARTED) if launched() else nullcontext():

@@ -27,7 +27,6 @@ class Load:
 
     Attributes:
         arrays: buffers whose first `rows` rows are the batches; the rest is undefined.
-        rows: number of rows of all batches.
         count: rows of each batch.
     """
 

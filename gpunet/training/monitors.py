@@ -24,7 +24,7 @@ class Monitor(Callback):
 
     Args:
         monitor: the column; by default "val_loss" if there is validation data, else "loss".
-        min_delta: minimum change that counts as an improvement; smaller ones are ignored.
+        min_delta: minimum change that counts as an improvement.
         mode: "min" if smaller values are better, "max" if larger ones are. By default the direction that the metric
             declares (`gpunet.training.metrics`); "min" for a loss.
 
@@ -54,7 +54,7 @@ class Monitor(Callback):
         self._greater_is_better = self._direction(trainer) if self.mode is None else self.mode == "max"
 
     def _direction(self, trainer: Training) -> bool:
-        """Return whether larger values of the column are better, as its metric declares."""
+        """Return whether larger values of the column are better, as declared by its metric."""
         known: dict[str | None, bool | None] = {None: False, "loss": False, "val_loss": False, "accuracy": True}
         metrics = {f"val_{name}": is_greater_better(metric) for name, metric in trainer.metrics.items()}
         greater = (metrics | known).get(self.monitor)
@@ -101,17 +101,16 @@ class EarlyStopping(Monitor):
 
     A later `fit` counts epochs without an improvement from zero, and keeps the best value.
 
-    Other arguments as for `Monitor`.
-
     Args:
         patience: maximum number of epochs without an improvement, >= 1.
+        monitor, min_delta, mode: see `Monitor`.
         restore_best: whether to restore the best epoch's weights when `fit` ends. `Trainer.save` then writes the
             restored weights; to continue a training exactly, resume from the file of a `Checkpoint`.
 
     Attributes:
         best_weights: the flat parameters of the best epoch so far, or None.
-        best_buffers: the flat buffers of that epoch, such as running statistics.
-        best_average: the moving average of the parameters after that epoch, or None.
+        best_buffers: its flat buffers, such as running statistics.
+        best_average: the moving average of its parameters, or None.
         waited: number of epochs since then.
 
     Example:
@@ -192,12 +191,10 @@ class Checkpoint(Monitor):
     The file is written every `every` epochs and when training is interrupted; with `best`, after each epoch that is the
     best so far (and when training is interrupted before there is one).
 
-    Other arguments as for `Monitor`.
-
     Args:
         path: the file; "{epoch}" is replaced by the number of completed epochs.
         every: number of epochs between two writes, >= 1.
-        best: whether to write only when the monitored column has improved.
+        monitor, mode: see `Monitor`.
 
     Example:
         >>> X, y = np.eye(2), np.array([0, 1])

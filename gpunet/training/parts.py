@@ -25,9 +25,7 @@ class Part(NamedTuple):
 
     Attributes:
         x: features, as returned by `Model.check`.
-        target: targets for the loss.
-        y: raw targets.
-        weight: raw row weights, or None.
+        target: targets for the loss; `y` and `weight` are raw.
     """
 
     x: np.ndarray
@@ -39,18 +37,11 @@ class Part(NamedTuple):
 def checked_parts(
     model: Model, loss: Loss, X: Any, y: Any, weight: Any, *, classes: tuple[str, ...] | None
 ) -> Iterator[Part]:
-    """Check data and yield it part by part.
-
-    Other arguments as for `check_examples`.
+    """Check data like `check_examples`, and yield it part by part.
 
     Args:
-        X: data in memory (one part), memory-mapped data (several parts), or an iterable of batches (X, y) or
-            (X, y, weight).
+        X: data in memory, memory-mapped data, or an iterable of batches (X, y) or (X, y, weight).
         y: the targets; None if X is an iterable.
-
-    Raises:
-        ArgumentError: there are row weights, but the loss does not support them.
-        DataError: as for `check_examples`, or for `numbered` if X is an iterable.
     """
     for where, parts in _parts(X, y, weight):
         raw_x, raw_y, raw_weight = (*parts, None)[:3]
@@ -90,11 +81,7 @@ def mapped_arrays(X: Any, y: Any) -> list[np.ndarray]:
 def check_validation(
     model: Model, loss: Loss, validation: Any, classes: tuple[str, ...] | None
 ) -> tuple[Any, Any, Any]:
-    """Check validation data, or the first batch of an iterable, before the first step.
-
-    Returns:
-        (X, y, weights or None), or (iterable, None, None).
-    """
+    """Check validation data or an iterable's first batch; return (X, y, weights or None) or (iterable, None, None)."""
     is_data = isinstance(validation, tuple)
     if len(validation) not in (2, 3) if is_data else not is_iterable(validation):
         raise ArgumentError(

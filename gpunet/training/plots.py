@@ -1,4 +1,4 @@
-"""Plots of trainings: curves over epochs or learning rates, and confusion matrices."""
+"""Plot trainings: curves over epochs or learning rates, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -34,13 +34,7 @@ Confusion = tuple[np.ndarray, Sequence[str]]
 def figure(histories: Mapping[str, Curves], confusions: Mapping[str, Confusion] | None = None) -> Figure:
     """Return a figure with a panel for the loss and for each metric, followed by the confusion matrices.
 
-    Args:
-        histories: the columns of each history by its name in the legend; use "" for a single one.
-        confusions: confusion matrices by name.
-
-    Raises:
-        StateError: the histories are empty.
-        MissingPackageError: matplotlib is not installed.
+    `histories` are columns by name in the legend, "" for a single one. Empty histories raise `StateError`.
     """
     measured = dict.fromkeys(name.removeprefix("val_") for history in histories.values() for name in history)
     columns = [name for name in measured if name not in _NOT_DRAWN]
@@ -85,11 +79,7 @@ def _draw_legend(picture: Figure, panels: Sequence[Any], names: Sequence[str], l
 
 
 def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None) -> Figure:
-    """Return a figure of a range test: raw and smoothed losses over the rates, and the suggested rate, if any.
-
-    Raises:
-        MissingPackageError: matplotlib is not installed.
-    """
+    """Return a figure of a range test: raw and smoothed losses over the rates, and the suggested rate, if any."""
     picture = figures.empty(6, 4)
     axes = picture.add_subplot()
     axes.plot(rates, losses, color="lightgray", label="loss of a batch")
@@ -105,11 +95,9 @@ def rates_figure(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, su
 
 
 def draw_column(axes: Any, name: str, histories: Mapping[str, Curves]) -> None:
-    """Draw the training and validation curves of a column into matplotlib axes; each history has its own colour.
+    """Draw a column's training and validation curves into matplotlib axes; each history has its own colour.
 
-    Args:
-        name: the column, such as "loss"; histories without it are skipped.
-        histories: the histories by name in the legend.
+    Histories without the column are skipped.
     """
     for number, (of, history) in enumerate(histories.items()):
         for index, (part, column) in enumerate({"training": name, "validation": f"val_{name}"}.items()):
@@ -127,9 +115,6 @@ def draw_confusion_matrix(axes: Any, counts: np.ndarray, classes: Sequence[str])
     """Draw a confusion matrix into matplotlib axes: rows are the true class, columns the predicted one.
 
     Names and counts are shown for up to 30 classes, only colours for more.
-
-    Args:
-        counts: a result of `metrics.confusion_matrix`, (classes, classes).
     """
     axes.imshow(counts, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="true")

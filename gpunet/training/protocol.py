@@ -16,23 +16,15 @@ from gpunet.training.metrics import Metric
 
 
 class Training(Protocol):
-    """A training in progress.
+    """A training in progress; settings as for `Trainer`.
 
     Attributes:
-        callbacks: the callbacks, in the order of their calls.
-        metrics: metric functions for validation data, by name.
         history: one row per completed epoch.
-        seed: seed of shuffles, dropout masks and the validation split.
-        precision: "float32", "tf32" or "3xtf32".
-        executor: the setting for the executor of the steps.
-        ema: decay of the moving average of the weights, or None.
-        accumulate: number of batches per step.
         epoch: number of completed epochs.
         position: number of completed rows of an unfinished epoch.
         rows: number of rows of the data last trained on.
-        columns: names of the history's columns in the last `fit`.
+        columns: the history's columns in the last `fit`.
         running: sums of the metrics of the current epoch.
-        ranks: the processes that train together.
         version: changes when a setting changes (`gpunet.versions`).
     """
 
@@ -62,7 +54,7 @@ class Training(Protocol):
         """Run one training step on one batch; return its loss, an array of shape () on the device."""
 
     def order(self, rows: int, shuffle: bool) -> np.ndarray:
-        """Return the order of the rows in the current epoch, (rows,)."""
+        """Return the order (rows,) of the rows in the current epoch."""
 
     def stop(self, why: str) -> None:
         """End training after the current epoch, with `why` in `history.stopped`."""

@@ -39,7 +39,7 @@ class RangeTest(NamedTuple):
     """The losses of a training whose learning rate increased at each step.
 
     Attributes:
-        losses: the loss of each step's batch before the update, (steps,).
+        losses: of each step's batch, before the update, (steps,).
         smoothed: `initial` plus the moving average of how much training changed each batch's loss, (steps,).
         initial: the mean loss of the batches without training.
         spread: the standard deviation of these losses, at least 0.1 % of the mean.
@@ -73,11 +73,7 @@ class RangeTest(NamedTuple):
         return float(max(self.rates[self.smoothed.argmin()] / 10, self.rates[0]))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Plot the loss over the rate, and the suggestion, to a PNG file.
-
-        Raises:
-            MissingPackageError: matplotlib is not installed.
-        """
+        """Plot the loss over the rate, and the suggestion, to a PNG file; needs matplotlib."""
         suggestion = self.suggestion if self.improved else None
         rates_figure(self.rates, self.losses, self.smoothed, suggestion).savefig(path, format="png")
 
@@ -120,7 +116,7 @@ def find(
     highest: float,
     steps: int,
 ) -> RangeTest:
-    """Run the test on a copy of a trainer; the documentation is at `Trainer.find_lr`."""
+    """Run the test on a copy of a trainer; see `Trainer.find_lr`."""
     lowest = real("find_lr: lowest", lowest, 0)
     highest, steps = real("find_lr: highest", highest, lowest), whole("find_lr: steps", steps, 2)
     if trainer.ranks.size > 1:
@@ -158,8 +154,6 @@ def _run(training: Training, arrays: Sequence[np.ndarray], count: int, before: n
     """Train on batches of `count` rows, until the loss diverges or all steps are done.
 
     Args:
-        arrays: features, targets and, if there are any, row weights.
-        count: rows of a batch.
         before: the loss of each step's batch without training, (steps,).
     """
     initial = float(before.mean())

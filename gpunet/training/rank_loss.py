@@ -13,16 +13,13 @@ class RankLoss(Loss):
     """A loss over a rank's rows, weighted so that the ranks together compute the loss of the whole batch.
 
     Let N be the denominator of the mean over the batch, and N_r that over the rank's rows. The gradient is weighted by
-    N_r / N, so that the sum of the ranks' gradients is the batch's. The value is weighted by (N_r / N) / (rows_r /
-    rows), so that the mean of the ranks' values, weighted by rows, is the batch's.
+    N_r / N: the sum of the ranks' gradients is the batch's. The value is weighted by (N_r / N) / (rows_r / rows): the
+    mean of the ranks' values, weighted by rows, is the batch's.
 
     Args:
-        count: number of rows of the batch.
+        count: rows of the batch.
         own: the rank's rows.
-        like: an array with the device and dtype of the predictions.
-
-    Attributes:
-        own: the rank's rows.
+        like: an array with the predictions' device and dtype.
     """
 
     outside_the_step = frozenset(("_known",))

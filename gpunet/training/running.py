@@ -1,4 +1,4 @@
-"""The mean loss and accuracy of an epoch, summed on the device and read once."""
+"""Sum the loss and accuracy of an epoch on the device, and read their means once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,6 @@ class RunningMeans:
         Args:
             value: the mean loss of the batch, ().
             prediction: outputs (rows, ..., outputs).
-            target: targets of the loss.
         """
         xp = array_module(value=value, prediction=prediction)
         self.to(device_of(prediction))
@@ -86,7 +85,7 @@ class RunningMeans:
             self._add_numpy(value, prediction, target, tape)
 
     def count(self, prediction: Array, rows: int) -> None:
-        """Count `rows` rows, and their answers, on the host; `prediction` gives the shape of the outputs."""
+        """Count rows and their answers on the host; `prediction` gives the shape of the outputs."""
         positions = math.prod(prediction.shape[1:-1]) if self.task == "classification" else 1
         self._rows += rows * positions
         if self._has_accuracy:
@@ -98,8 +97,6 @@ class RunningMeans:
 
     def read_with(self, number: Array, total: Total = list) -> tuple[dict[str, float], int]:
         """Return the means so far, as {"loss": ..., "accuracy": ...}, and an integer, with one device read.
-
-        This is the only read in an epoch.
 
         Args:
             number: an integer (1,) on the device to read as well.

@@ -32,7 +32,7 @@ def as_loss(loss: Any) -> Loss:
     """Return a loss, or the one of a name, with its defaults; the case of the name does not matter.
 
     Raises:
-        ArgumentError: neither a loss nor a known name; the message lists the names.
+        ArgumentError: neither a loss nor a known name.
     """
     checked = _named("loss", loss, Loss, LOSSES_BY_NAME)
     task = getattr(checked, "task", None)
@@ -45,7 +45,7 @@ def as_loss(loss: Any) -> Loss:
 
 
 def as_optimizer(optimizer: Any) -> Optimizer:
-    """Return an optimizer, or the one of a name; as `as_loss`."""
+    """Return an optimizer, or the one of a name, like `as_loss`."""
     return _named("optimizer", optimizer, Optimizer, OPTIMIZERS_BY_NAME)
 
 
@@ -127,11 +127,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def check_together(training: Training) -> None:
-    """Refuse incompatible settings: `ema` with an overridden `step`, `accumulate` with batch norm.
-
-    Raises:
-        ArgumentError: the settings are incompatible.
-    """
+    """Raise `ArgumentError` for `ema` with an overridden `step`, or `accumulate` with batch norm."""
     if training.ema is not None and training.optimizer.has_own_step:
         raise ArgumentError(
             f"Trainer: ema does not work with {training.optimizer!r}, which overrides `step`; define `update_block` "

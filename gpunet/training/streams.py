@@ -22,12 +22,11 @@ from gpunet.training.protocol import Training
 class Stream(ABC):
     """The batches of an epoch, checked and converted for the layers and the loss.
 
-    Args:
-        training: the training run; `accumulate` of its raw batches are one batch here.
+    A batch joins `accumulate` raw batches.
 
     Attributes:
         rows: number of rows of an epoch; 0 if unknown until its end.
-        position: number of completed rows of the next epoch.
+        position: where the next epoch begins.
         counted: all targets and, if there are any, row weights, if the loss's `counts_targets` is True.
     """
 
@@ -41,9 +40,9 @@ class Stream(ABC):
         self._begun: Iterator[list[np.ndarray]] | None = None
 
     def begin(self) -> list[np.ndarray]:
-        """Load and check the first batch of the next epoch; return its arrays, or [] if no rows are left.
+        """Load and check the next epoch's first batch; return its arrays, or [] if no rows are left.
 
-        Errors as for `batches`.
+        Raises like `batches`.
         """
         batches = self.batches(self.position)
         first = list(itertools.islice(batches, 1))
@@ -51,12 +50,11 @@ class Stream(ABC):
         return first[0] if first else []
 
     def batches(self, position: int) -> Iterator[list[np.ndarray]]:
-        """Yield the batches of an epoch from the row `position`: features, targets and, if given, row weights.
+        """Yield the batches of an epoch from a position on; also raises any error of an iterable.
 
         Raises:
             DataError: a batch cannot be used, rows differ in shape or dtype, or there are fewer batches than the
                 iterable's length.
-            Exception: any error of the iterable.
         """
         begun, self._begun = self._begun, None
         return begun or self._joined(position)
@@ -70,13 +68,13 @@ class Stream(ABC):
 
     @abstractmethod
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
-        """Yield the raw batches from the row `position`, each with its number."""
+        """Yield the raw batches from a position on, each with its number."""
 
     @abstractmethod
     def total(self, position: int, count: int, epochs: int) -> int:
         """Return the number of rows of `epochs` epochs; 0 if unknown.
 
-        The first epoch resumes at the row `position` with a batch of `count` rows.
+        The first epoch resumes at `position` with a batch of `count` rows.
         """
 
     def _checked(self, position: int) -> Iterator[list[np.ndarray]]:

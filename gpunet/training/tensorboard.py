@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class TensorBoard(Callback):
     """Write each epoch's row of the history for TensorBoard, with a scalar for each column.
 
-    A resumed training continues its curves; repeated epochs, or another training, replace older values in TensorBoard.
+    A resumed training continues its curves; repeated epochs, or another training, replace older values.
     Requires tensorboardX: pip install 'gpunet[tensorboard]'.
 
     Args:

@@ -36,34 +36,33 @@ class Trainer(Inspection):
     """Train a model.
 
     Args:
-        model: the model; it is trained on its device.
-        loss: the loss to minimise, or its name: "cross_entropy" (the default), "bce", "mse", "huber", "l1", "quantile",
-            "poisson" or "cosine_embedding".
+        model: the model, which is trained on its device.
+        loss: the loss, or its name: "cross_entropy" (the default), "bce", "mse", "huber", "l1", "quantile", "poisson"
+            or "cosine_embedding".
         optimizer: the update rule, or its name: "adam" (the default), "adamw", "sgd" or "rmsprop".
         callbacks: code to run during training (`gpunet.training.callbacks`).
         metrics: functions (target, prediction) -> float by name, for `evaluate` and validation: your own, or those of
-            `gn.metrics` and `sklearn.metrics`. For a classifier the prediction is the logits, or labels or
-            probabilities if the metric asks for them (see `gpunet.training.metrics`); for other models it is the result
-            of `predict`. Default: "accuracy"; for regression "mae" and "r2"; for similarity none. A callback that
-            monitors a metric needs its attribute `greater_is_better` (`gn.metrics.direction`).
+            `gn.metrics` and `sklearn.metrics`. The prediction of a classifier is the logits, or labels or probabilities
+            if the metric asks for them (`gpunet.training.metrics`), otherwise the result of `predict`. Default:
+            "accuracy"; for regression "mae" and "r2"; for similarity none. A callback can monitor a metric that has the
+            attribute `greater_is_better` (`gn.metrics.direction`).
         seed: seed of shuffles, dropout masks and the validation split.
         executor: how to run the training step:
             - "eager": run its Python code;
             - "numpy", "native" (CPU): replay recorded NumPy calls; or C++ nodes on all cores, with a C++ compiler;
             - "graph", "persistent" (GPU): launch its kernels in a CUDA graph; or one kernel for many steps of an MLP;
-            - "auto": the fastest that is available. If the step cannot be recorded, it warns and falls back to "eager".
-        precision: of the float32 products of training steps on a GPU (`evaluate` and `predict` use "float32"); ignored
-            on the CPU:
+            - "auto": the fastest that is available; it warns and runs "eager" if the step cannot be recorded.
+        precision: of the float32 products of training steps on a GPU; `evaluate` and `predict` use "float32":
             - "float32": on its FMA units;
             - "tf32": on its tensor cores, which round the operands to 10 bits of mantissa;
             - "3xtf32": on its tensor cores, by three products of parts of the operands, with the error of float32.
         ema: decay in [0, 1) of a moving average of the weights, as in `torch.optim.swa_utils`: after each applied step,
-            average += (1 - ema) * (weights - average); it starts with the weights after the first step. Buffers, such
-            as running statistics, are not averaged. Validation, `evaluate` and `predict` use the average; `model` keeps
-            the current weights, and `ema_model` returns a model with the average.
-        accumulate: number of consecutive batches per step. The step equals that of one batch with all their rows, but
-            needs the memory of one of them. `optimizer.steps` and schedules count these steps. The last step of an
-            epoch may have fewer rows. Not supported in distributed training or with batch norm.
+            average += (1 - ema) * (weights - average), from the weights after the first step. Buffers, such as running
+            statistics, are not averaged. Validation, `evaluate` and `predict` use the average; `model` keeps the
+            current weights, and `ema_model` returns a model with the average.
+        accumulate: number of consecutive batches per step. The step equals that of one batch with all their rows, in
+            the memory of one of them. `optimizer.steps` and schedules count these steps. The last step of an epoch may
+            have fewer rows. Not supported in distributed training or with batch norm.
         distributed: "mpi" to train with all ranks that `mpiexec -n` started, each on its rows of every batch; needs
             mpi4py. The results are those of one process. All ranks must make the same model and trainer and call `fit`
             with the same data. If a rank fails, all are terminated; Ctrl-C ends the training after the epoch.
@@ -72,7 +71,7 @@ class Trainer(Inspection):
         history: a row for each epoch.
         epoch: number of completed epochs.
         position: number of completed rows of an interrupted epoch.
-        rows: number of rows of an epoch of the data last trained on; 0 if an iterable has not been read to its end.
+        rows: number of rows of an epoch in the last `fit`; 0 if an iterable has not been read to its end.
         columns: names of the history's columns in the last `fit`.
         ranks: the processes that train together.
 
@@ -172,16 +171,14 @@ class Trainer(Inspection):
         Ctrl-C stops training after the current step, within about 50 ms; a second Ctrl-C stops it immediately.
 
         Data that is not in memory is loaded by a thread while steps run: `np.memmap`s row by row, and an iterable of
-        batches (X, y) or (X, y, weight), such as a PyTorch DataLoader or a list, which is iterated once per epoch. The
-        batches of an iterable may have different numbers of rows; `batch_size`, `shuffle` and `drop_last` are ignored.
-        An interrupted epoch skips its completed batches when it resumes; after an error of the iterable the epoch
-        starts again.
+        batches (X, y) or (X, y, weight), such as a PyTorch DataLoader or a list, which is iterated once per epoch. Its
+        batches may have different numbers of rows; `batch_size`, `shuffle` and `drop_last` are ignored. An interrupted
+        epoch skips its completed batches when it resumes; after an error of the iterable the epoch starts again.
 
         Args:
             X: features (rows, features...): an array, lists, or a data frame (pandas, polars, pyarrow) of real numbers,
                 standardised by the model's `input_scaler`; or integers (rows, ...) if the first layer takes indices;
-                or an iterable of batches. Integers, and features to standardise, keep their dtype and are converted
-                batch by batch. A GPU keeps the data; another `fit` uploads only what has changed.
+                or an iterable of batches. A GPU keeps the data; another `fit` uploads only what has changed.
             y: targets (rows, ...) for the loss: class labels (integers or names), distributions, or values; None for an
                 iterable, whose class names must be in `model.classes`.
             epochs: number of epochs, >= 1.
@@ -197,9 +194,8 @@ class Trainer(Inspection):
             The history, including that of earlier calls.
 
         Raises:
-            ArgumentError, DataError, DTypeError, ShapeError: arguments or data cannot be used; nothing has changed. If
-                a batch of an iterable cannot be used or is missing, the steps before it have been done.
-            Exception: any error of an iterable; the steps before it have been done.
+            ArgumentError, DataError, DTypeError, ShapeError: arguments or data cannot be used; nothing has changed.
+            Exception: an iterable raised it, or a batch of it cannot be used; the steps before it have been done.
         """
         with self.ranks.together():
             epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
@@ -217,9 +213,9 @@ class Trainer(Inspection):
     def step(self, X: Array, y: Array, weight: Array | None = None) -> Array:
         """Run one training step on one batch, without synchronizing with the device.
 
-        In distributed training all ranks must pass the whole batch. With `accumulate` the batch is split into that many
-        parts. C-contiguous arrays on the GPU, or in host memory for a native step, are read in place; others are
-        copied. Arrays may be overwritten between steps. A graph keeps references to 16 batches of each shape.
+        C-contiguous arrays on the GPU, or in host memory for a native step, are read in place; others are copied.
+        Arrays may be overwritten between steps. A graph keeps references to 16 batches of each shape. With `accumulate`
+        the batch is split into that many parts. In distributed training all ranks must pass the whole batch.
 
         Args:
             X: prepared features (rows, features...), which are neither standardised nor checked for NaN; or indices.
@@ -227,10 +223,10 @@ class Trainer(Inspection):
             weight: row weights (rows,).
 
         Returns:
-            The loss (), on the device; the next step overwrites it. In distributed training that of this rank's rows.
+            The loss (), on the device, of this rank's rows; the next step overwrites it.
 
         Raises:
-            DataError: an index in host memory is out of range.
+            DataError: an index or label in host memory is out of range.
             ArgumentError: there are fewer rows than ranks.
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])

@@ -1,4 +1,4 @@
-"""Processes that watch this one: it may wait in C code forever, or die without a word to the other ranks."""
+"""Start processes that watch this one: it may wait in C code forever, or die without a word to the other ranks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,9 @@ sys.stdin.read()  # standard input ends when the block, or the watched process, 
 
 @contextmanager
 def time_limit(seconds: float, message: str) -> Iterator[None]:
-    """Print a message and terminate this process if the block takes longer; a process of its own watches it.
-
-    The watching process has its own process group, so that Ctrl-C does not reach it.
-    """
+    """Print a message and terminate this process if the block takes longer; another process watches it."""
     command = [sys.executable, "-S", "-c", WATCH, str(os.getpid()), str(seconds), message]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as watch:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as watch:  # Ctrl-C does not reach the group
         assert watch.stdin is not None
         try:
             yield
@@ -60,14 +57,12 @@ if not os.WIFSIGNALED(status):  # mpiexec itself reports a signal
 
 
 def abort_job_on_death(message: str) -> None:
-    """Print a message and abort the MPI job if this process dies before its interpreter exits; a process watches it.
-
-    When the connection of a rank to MPICH's mpiexec closes, mpiexec kills the other ranks and returns the exit code of
-    that rank: 0 after `os._exit(0)`. The watching process keeps the connection open, and sends the command to abort.
-    Other launchers have no such connection; Open MPI's returns 1 for such a rank.
-    """
+    """Print a message and abort the MPI job if this process dies before its interpreter exits; a process watches it."""
     if "PMI_FD" not in os.environ:
         return
+    # When a rank's connection to MPICH's mpiexec closes, mpiexec kills the other ranks and returns that rank's exit
+    # code, which is 0 after `os._exit(0)`. The watching process keeps the connection open, and sends the command to
+    # abort. Other launchers have no such connection; Open MPI's returns 1 for such a rank.
     connection = os.environ["PMI_FD"]
     command = [sys.executable, "-S", "-c", ABORT, str(os.getpid()), connection, message]
     watch = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[int(connection)])

@@ -297,12 +297,27 @@ extern "C" __attribute__((visibility("default"))) void gpunet_run(const Program*
     if (threads <= 1 || !process.pool.try_run(*program, steps, threads)) run_alone(*program, steps);
 }
 
-// Whether all n integers, such as labels, are in [0, limit). For few integers this takes a twentieth of the time of a
-// NumPy reduction.
-extern "C" __attribute__((visibility("default"))) int gpunet_all_below(const Int* a, Int n, Int limit) {
-    Int outside = 0;
-    for (Int i = 0; i < n; ++i) outside |= a[i] < 0 || a[i] >= limit;
-    return outside == 0;
+// Where the arrays of a batch enter a program: the slots of its nodes that hold their addresses.
+struct Batch {
+    Int arrays;
+    const Int* alignments;  // [arrays]: bytes
+    const Int* places;      // [arrays + 1]: the first slot of each array
+    Int* const* slots;
+    Int labels, classes;  // the second array has `labels` integers that must be in [0, classes); 0: it has no labels
+};
+
+// Write the addresses of a batch into a program; return 0 and write nothing if a kernel cannot read an array.
+extern "C" __attribute__((visibility("default"))) int gpunet_bind(const Batch* batch, const void* x, const Int* y,
+                                                                  const void* weight) {
+    const Int starts[] = {reinterpret_cast<Int>(x), reinterpret_cast<Int>(y), reinterpret_cast<Int>(weight)};
+    Int refused = 0;
+    for (Int i = 0; i < batch->arrays; ++i) refused |= starts[i] % batch->alignments[i];
+    if (refused != 0) return 0;
+    for (Int i = 0; i < batch->labels; ++i) refused |= y[i] < 0 || y[i] >= batch->classes;
+    if (refused != 0) return 0;
+    for (Int i = 0; i < batch->arrays; ++i)
+        for (Int j = batch->places[i]; j < batch->places[i + 1]; ++j) *batch->slots[j] = starts[i];
+    return 1;
 }
 
 // Called when a compiler is tried: returns 42 for 1764 if this processor runs the code.

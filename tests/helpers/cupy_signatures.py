@@ -30,7 +30,7 @@ def names() -> Iterator[str]:
     yield from (f"cuda.{name}" for name in simulator.cuda.__all__)
     yield from (f"cuda.runtime.{name}" for name in sorted(vars(simulator.cuda.runtime)))
     for path in CLASSES:
-        yield from (f"{path}.{name}" for name in vars(find(simulator, path)) if not name.startswith("_"))
+        yield from (f"{path}.{name}" for name in dir(find(simulator, path)) if not name.startswith("_"))
     yield "RawKernel.__call__"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet import default_device
 from gpunet import device as shim
 from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 
@@ -19,7 +20,7 @@ from gpunet.errors import DeviceError, DeviceMismatchError, DTypeError
 @pytest.fixture(autouse=True)
 def _forget_devices(monkeypatch):
     """Clear the cached devices and defaults before and after each test."""
-    monkeypatch.setattr(shim, "_defaults", [])
+    monkeypatch.setattr(default_device, "_defaults", [])
     for cached in (shim._cuda_device, shim._auto):
         cached.cache_clear()
     yield

@@ -30,6 +30,8 @@ LAYERS = {
     "simulator": 1,
     "probe": 2,
     "device": 2,
+    "default_device": 2,
+    "memory": 2,
     "tape": 2,
     "recording": 2,
     "faults": 2,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from gpunet import random
-from gpunet.device import CACHE_LINE
 from gpunet.errors import StateError
+from gpunet.memory import CACHE_LINE
 from gpunet.tape import Tape, empty, empty_like
 
 F32 = np.dtype(np.float32)

@@ -36,11 +36,7 @@ class Op(NamedTuple):
     own: bool = False
 
     def parse(self, text: str) -> Size:
-        """Return the numbers of a size; a single number stands for all axes.
-
-        Raises:
-            ArgumentError: the text does not have the form `form`.
-        """
+        """Parse a size of this `form`, else raise `ArgumentError`; a single number stands for all axes."""
         numbers = tuple(map(int, re.findall(r"\d+", text)))
         axes = len(self.form.split("x"))
         if "-" in self.form:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.bench.case import Call, Case, DType, Operand, Size
-from gpunet.device import Array, device_of, use_device
+from gpunet.default_device import use_device
+from gpunet.device import Array, device_of
 from gpunet.layers import Linear
 from gpunet.optimizers import SGD, Adam, Optimizer, RMSprop
 

@@ -12,7 +12,8 @@ import numpy as np
 from gpunet import ops
 from gpunet.bench.case import Call, Case, DType, Operand, Size
 from gpunet.bench.cases.matmul import PRODUCTS
-from gpunet.device import CPU, Array, Device, device_of, use_device
+from gpunet.default_device import use_device
+from gpunet.device import CPU, Array, Device, device_of
 from gpunet.models import MLP
 from gpunet.training import Trainer
 
@@ -22,8 +23,8 @@ CALLS = 3
 def step(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield a training step of a ReLU MLP: forward, cross-entropy, backward, Adam; recorded and replayed.
 
-    With "blas" it runs eagerly, since cuBLAS calls cannot be captured. The loss of the third step is checked. A
-    gradient cannot be: if rounding moves a ReLU's input across zero, it differs by more than rounding.
+    With "blas" it runs eagerly, since cuBLAS calls cannot be captured. The loss of the third step is checked, but not
+    its gradients: rounding that moves a ReLU's input across zero changes them by more than rounding.
     """
     *widths, batch = size
     pairs = list(pairwise(widths))

@@ -1,4 +1,9 @@
-"""Tables: read a file, infer the role of each column, encode the columns as features."""
+"""Read a table, infer the role of each column, encode the columns as features.
+
+Conventions: `codes` int64 (n,) are the indices of the rows' values in the column's distinct texts, -1 for a missing
+value. `form` is how text is parsed: the decimal mark and unit of numbers, such as ".%", or the format of dates; "" if
+the values are not text, or to infer it. Dates are days since 1970, UTC.
+"""
 
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.reading import read_table

@@ -1,4 +1,4 @@
-"""Infer from the first rows of a table: header or none, column names, decimal mark."""
+"""Infer the header, the column names and the decimal mark from the first rows of a table."""
 
 from __future__ import annotations
 
@@ -29,28 +29,24 @@ def reader(lines: Iterable[str], sep: str, *, spaced: bool = True, strict: bool 
 
 
 def is_value(cell: str) -> bool:
-    """Return whether a cell is a number or a date; the cells of a header are neither."""
+    """Return whether a cell is a number or a date, as no cell of a header is."""
     return is_plain(cell) or bool(DATES.match(cell))
 
 
 def is_header(rows: list[list[str]]) -> bool:
-    """Return whether the first row is a header.
-
-    A row with text above a column of numbers or dates is a header. So is a row of text alone if less than half of its
-    cells occur again in their columns. A row with text and whole numbers is a header if its text does not occur again
-    and the numbers are 0, 1, 2, … (pandas' default names), or years, or the last column is that of the labels.
-    """
+    """Return whether the first row is a header."""
     first, below = rows[0], rows[1:]
     values = [cell for cell in first if is_value(cell)]
     columns = [[row[i] for row in below if i < len(row) and row[i].lower() not in NO_NUMBER] for i in range(len(first))]
     text = [i for i, cell in enumerate(first) if cell.lower() not in NO_NUMBER and cell not in values]
     if any(columns[i] and all(map(is_value, columns[i])) for i in text):
-        return True
+        return True  # text above a column of numbers or dates
     again = sum(first[i] in columns[i] for i in text)
-    if not values:
+    if not values:  # text alone: cells of a header rarely occur again below it
         return 2 * again < max(len(text), 1)
     if not below or not text or again or not all(map(_WHOLE.fullmatch, values)) or len({*values}) < len(values):
         return False
+    # text that does not occur again, and whole numbers: default names of pandas, years, or a header of class labels
     numbered = values == [str(i) for i in range(len(values))] and len(values) > 1
     years = len(values) > 1 and all(map(_YEAR.fullmatch, values))
     labelled = text[-1] == len(first) - 1 and min(Counter(columns[-1]).values(), default=0) > 1
@@ -60,7 +56,7 @@ def is_header(rows: list[list[str]]) -> bool:
 def column_names(
     header: list[str] | None, rows: list[list[str]], name: str, line: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the column names, and the positions of the columns without a name in the header."""
+    """Return the column names, and the positions of columns that the header does not name."""
     cells = [""] * max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, 1) if header is None else [*header]
     if header is not None and rows and all(len(row) == len(header) + 1 and not row[-1] for row in rows):
         cells = [*header, ""]  # each row ends in a separator

@@ -1,4 +1,4 @@
-"""A column of a table: its role, its statistics over the training rows, its features."""
+"""Describe a column: its role, its statistics over the training rows, its features."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Column:
         missing: number of training rows without a value.
         fill: the number, or the date in days since 1970, that replaces a missing value.
         indicator: whether an additional feature is 1 where the number or date is missing.
-        categories: the known categories, sorted; "" stands for a missing value if training rows have one.
+        categories: the known categories, sorted; "" is a missing value, if training rows have one.
         embedded: whether the feature is the index of the category (-1: unknown) instead of one-hot.
         constant: whether all training rows have the same number or date. The feature then is that value for all rows,
-            as weights that were never trained must not move a prediction.
+            as untrained weights must not affect a prediction.
 
     Example:
         >>> import pandas as pd
@@ -59,7 +59,7 @@ class Column:
 
     @property
     def feature_names(self) -> list[str]:
-        """The names of the column's features."""
+        """One name per feature."""
         if self.role == "ignored":
             return []
         if self.role == "category":
@@ -102,7 +102,7 @@ class Column:
         return replace(self, missing=rows[""], categories=tuple(known), embedded=embedded)
 
     def read(self, table: Table) -> Values:
-        """Return the values of a number or date column; missing ones are NaN."""
+        """Return the values of a number or date column."""
         if self.role == "number":
             return table.numbers(self.name, self.form or ".")
         read = table.dates(self.name, self.form)
@@ -120,7 +120,7 @@ class Column:
         return indices
 
     def features(self, values: np.ndarray) -> np.ndarray:
-        """Return the features, float64 (n, k), of what `read` or `indices` returned."""
+        """Return the features float64 (n, k) of what `read` or `indices` returned."""
         if self.embedded:
             return values[:, None].astype(np.float64)
         if self.role == "category":
@@ -136,6 +136,6 @@ class Column:
 
 
 def _days_of_the_year(days: np.ndarray) -> np.ndarray:
-    """Return the day of the year, from 0 on, of days since 1970."""
+    """Convert days since 1970 to days of the year, from 0 on."""
     whole = np.floor(days).astype("datetime64[D]")
     return np.asarray(days - whole.astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64))

@@ -1,4 +1,4 @@
-"""Dates and times in the usual formats, as days since 1970."""
+"""Read dates and times in the usual formats, as days since 1970."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.data.table.values import Values
 
 DATES = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?( ?(Z|UTC|GMT)| ?[-+]\d{2}(:?\d{2})?)?$")
-"""Dates as ISO 8601 writes them, with or without a time and a time zone."""
+"""Dates of ISO 8601, with or without a time and a time zone."""
 
 _DAYS = (
     *("%Y/%m/%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d-%m-%Y", "%m-%d-%Y"),
@@ -19,25 +19,20 @@ _DAYS = (
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = ("ISO", "%Y-%m", *(day + time for day in _DAYS for time in _TIMES))
-"""The formats of dates that are tried; the first that reads all texts is taken."""
+"""The formats that are tried; the first of those that read the most texts is chosen."""
 
 _SAMPLE, _SHARE = 20, 0.8
 _TWO_NUMBERS = re.compile(r"\d\D+\d")
 
 
 def dates(series: Any) -> Values:
-    """Return a column of points in time as days since 1970, UTC, with a fraction for the time of the day."""
+    """Return a column of points in time as days, with a fraction for the time of the day."""
     plain = series.dt.tz_convert(None) if series.dt.tz is not None else series
     return Values(_days_since_1970(plain), np.empty(0, np.int64), "")
 
 
 def dates_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "") -> Values | None:
-    """Return a column of text as days since 1970, as `dates` does; None where most are no dates.
-
-    Args:
-        codes: of each row, the index of its text, -1 where one is missing.
-        form: their format; "": the first of `FORMATS` that reads all, or at least most of them.
-    """
+    """Return a column of text as days, like `dates`; None if most texts are no dates."""
     form = form or _date_format(distinct)
     if not form:
         return None
@@ -47,7 +42,7 @@ def dates_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "") -
 
 
 def _date_format(distinct: Sequence[str]) -> str:
-    """Return the format that reads the most of some texts, "" where all leave many unread."""
+    """Return the format that reads the most texts, or "" if none reads at least 80 %."""
     sample = distinct[:_SAMPLE]
     if sum(bool(_TWO_NUMBERS.search(text)) for text in sample) < max(_SHARE * len(sample), 1):
         return ""
@@ -55,12 +50,12 @@ def _date_format(distinct: Sequence[str]) -> str:
     best = max(read, key=lambda form: read[form])
     if read[best] < _SHARE * len(sample):
         return ""
-    rivals = [form for form in FORMATS if read[form] == read[best]]  # as day/month and month/day of few rows
+    rivals = [form for form in FORMATS if read[form] == read[best]]  # such as day/month and month/day in a short table
     return best if len(rivals) == 1 else max(rivals, key=lambda form: _count(distinct, form))
 
 
 def doubt(distinct: Sequence[str], form: str) -> str:
-    """Return what is ambiguous about dates of a format; "" if nothing is."""
+    """Return what is ambiguous about dates in a format; "" if nothing is."""
     swapped = form.translate(str.maketrans("dm", "md"))
     if swapped != form and swapped in FORMATS and not np.isnan(_read(distinct, swapped)).any():
         return f"its dates are read as {form}, but {swapped} is possible too; dates such as 2024-12-31 are clear"
@@ -70,12 +65,12 @@ def doubt(distinct: Sequence[str], form: str) -> str:
 
 
 def _count(distinct: Sequence[str], form: str) -> int:
-    """Return how many texts are dates of a format."""
+    """Count the texts that are dates in a format."""
     return len(distinct) - int(np.isnan(_read(distinct, form)).sum())
 
 
 def _read(distinct: Sequence[str], form: str) -> np.ndarray:
-    """Return the days since 1970 of dates, float64 (n,), NaN where one does not have the format."""
+    """Return dates as days, float64 (n,); NaN for a text in another format."""
     import pandas
 
     if form == "ISO":
@@ -88,6 +83,6 @@ def _read(distinct: Sequence[str], form: str) -> np.ndarray:
 
 
 def _days_since_1970(moments: Any) -> np.ndarray:
-    """Return a column of points in time, without a time zone, as days; NaN where one is missing."""
+    """Return a column of points in time, without a time zone, as days; NaN for a missing one."""
     days: np.ndarray = (moments.to_numpy("datetime64[us]") - np.datetime64(0, "D")) / np.timedelta64(1, "D")
     return days

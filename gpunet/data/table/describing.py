@@ -18,7 +18,7 @@ LONGEST_NAME, LONGEST_REASON = 24, 60
 
 
 def described_columns(columns: Sequence[Column], target: str, missing: str) -> str:
-    """Return a table with one line per column: role, reason, number of missing values."""
+    """Return one line per column: role, reason, number of missing values."""
     rows = [(c.name, str(c.role), _reason(c, missing), str(c.missing or "")) for c in columns[:MOST_LINES]]
     rows = [("column", "role", "why", "missing"), *rows, (target, "target", "", "")]
     cells = [[shortened(name, LONGEST_NAME), role, shortened(why, LONGEST_REASON), n] for name, role, why, n in rows]
@@ -31,7 +31,7 @@ def described_columns(columns: Sequence[Column], target: str, missing: str) -> s
 
 
 def ignored_columns(columns: Sequence[Column]) -> str:
-    """Return the warning about ignored columns: which, why, and how to use them."""
+    """Return the warning that names the ignored columns, the reasons, and how to use them."""
     more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
     reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
     return f"ignored columns: {reasons}{more}. To use one, give it a role: --as NAME=category."

@@ -1,4 +1,4 @@
-"""Encode the columns of a table as features; list all its mismatches with the schema."""
+"""Encode the columns of a table as features, or list all its mismatches with the schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunet.errors import DataError, GpunetWarning
 
 
 def encoded(table: Table, columns: Sequence[Column], missing: str) -> np.ndarray:
-    """Return the features of the columns, float64 (n, features); see `TableSchema.encode`."""
+    """Return the features float64 (n, features); see `TableSchema.encode`."""
     problems = []
     lacking = [column.name for column in columns if column.name not in table.frame]
     if lacking:
@@ -33,7 +33,7 @@ def encoded(table: Table, columns: Sequence[Column], missing: str) -> np.ndarray
 
 
 def complete_rows(table: Table, columns: Sequence[Column]) -> np.ndarray:
-    """Return the positions of the rows in which no number and no date is missing; warn of the others."""
+    """Return the positions of the rows in which no number or date is missing; warn of the others."""
     whole = np.ones(len(table), bool)
     for column in columns:
         if column.role != "category" and column.name in table.frame:

@@ -34,7 +34,7 @@ _IDENTIFIER = re.compile(r"(?i:(.*[ _.-])?(id|key|no|nr|uuid|index|row)|unnamed:
 def asked_roles(
     table: Table, target: str, roles: Mapping[str, Role], columns: Collection[str], drop: Collection[str]
 ) -> dict[str, Role]:
-    """Return the requested role of each column that has one; see `TableSchema.fit`."""
+    """Return the roles that the user asked for; see `TableSchema.fit`."""
     unknown = [name for name in (target, *roles, *columns, *drop) if name not in table.frame]
     if unknown:
         there = listing([*table.frame.columns])
@@ -57,10 +57,7 @@ def infer(table: Table, name: str, asked: Role | None = None, *, wanted: bool = 
 
     Args:
         asked: the role that the user requested.
-        wanted: whether the user listed the column as a feature; it is then not taken for an identifier.
-
-    Raises:
-        DataError: text among numbers or dates, infinite numbers, or nested values; the message names their lines.
+        wanted: whether the user listed the column as a feature; if so, it is not taken for an identifier.
     """
     series = table.frame[name]
     if asked == "ignored":
@@ -116,11 +113,7 @@ def slips(read: Values) -> np.ndarray:
 
 
 def are_few(rows: np.ndarray, codes: np.ndarray) -> bool:
-    """Return whether the text in some rows of a number column is a typing error, not a category.
-
-    Args:
-        codes: the distinct values of all rows, as indices.
-    """
+    """Return whether the text in some rows of a number column is a typing error, not a category."""
     different, distinct = len(set(codes[rows].tolist())), int(codes.max()) + 1
     return len(rows) < len(codes) / 2 and different <= max(FEW_SLIPS * distinct, 1) and different < distinct / 2
 
@@ -136,7 +129,7 @@ def _of_numbers(table: Table, column: Column, values: Values, wanted: bool) -> C
 
 
 def why_identifier(name: str, n: np.ndarray) -> str | None:
-    """Return why a column of numbers is an identifier, or None if it is not; `n` has NaN for missing values."""
+    """Return why a column of numbers `n` (NaN: missing) is an identifier, or None if it is not."""
     if len(n) < LEAST_IDENTIFIERS or not (n == np.floor(n)).all():
         return None
     steps = np.diff(n)
@@ -148,7 +141,7 @@ def why_identifier(name: str, n: np.ndarray) -> str | None:
 
 
 def expected_number(values: Values) -> str:
-    """Return what the values of a number column must be, for the error message about its bad values."""
+    """Return what a number column must hold, for an error message."""
     unit = values.form[1:]
     mixed = (np.abs(values.numbers[values.bad]) <= LARGEST).any()
     return "a finite number up to 1e150" + (f" in the unit of the others ({unit or 'none'})" if mixed else "")
@@ -174,7 +167,7 @@ def unreadable(table: Table, name: str, rows: np.ndarray, expected: str, remedy:
 
 
 def described(table: Table, name: str, rows: np.ndarray) -> str:
-    """Return the first of some values with their lines, such as "'x' (line 3), 'y' (line 7) and 2 more"."""
+    """List the first values and their lines, such as "'x' (line 3), 'y' (line 7) and 2 more"."""
     first = [f"{str(table.frame[name].iloc[row])!r} ({table.place(row)})" for row in rows[:3]]
     return ", ".join(first) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
 

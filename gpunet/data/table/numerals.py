@@ -1,4 +1,4 @@
-"""Numbers as people write them: "1,234.5", "12,34,567", "$5", "($5)", "3 %", with a decimal point or comma."""
+"""Parse numbers as people write them: "1,234.5", "12,34,567", "$5", "($5)", "3 %", with a decimal point or comma."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OTHER = {".": ",", ",": "."}
 
 
 def _grammar(decimal: str) -> str:
-    """Return the regular expression of a number with a decimal mark, as Python and RE2 (pandas) read it."""
+    """Return the regular expression of a number with a decimal mark; Python and RE2 (pandas) both read it."""
     sign, point, space = f"[-+{_MINUS}]", f"[{decimal}]", f"[{_SPACES}]*"
     plain = f"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
     groups = [f"[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in f"{_OTHER[decimal]}'{_SPACES}"]
@@ -44,7 +44,7 @@ _DECORATION = {decimal: re.compile(f"[)%{_CURRENCY}{_SPACES}'{other}]") for deci
 
 
 def numbers(series: Any, form: str = "") -> Values:
-    """Return a column of real numbers as float64; all are bad where the form asks for percentages."""
+    """Return a column of real numbers as float64; all are bad if `form` asks for percentages."""
     values = series.to_numpy(np.float64, na_value=np.nan)
     bad = ~np.isnan(values) if form.endswith("%") else np.abs(values) > LARGEST
     return Values(values, np.flatnonzero(bad), "")
@@ -53,13 +53,11 @@ def numbers(series: Any, form: str = "") -> Values:
 def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "", likely: str | None = None) -> Values:
     """Return a column of text as numbers.
 
-    A text in another unit than the rest is bad: 5 % is not 5, and € is not $. A plain number may stand among those of
+    A text in another unit than the rest is bad: 5 % is not 5, and € is not $. Plain numbers may occur among those of
     one currency.
 
     Args:
-        codes: of each row, the index of its text, -1 where one is missing.
-        form: the decimal mark and the unit, as in ".", ".%" or ",€"; "": found out from the texts.
-        likely: the decimal mark of texts that both marks can read, as "1,234"; None: the point.
+        likely: the decimal mark of texts that either mark can read, such as "1,234"; the point by default.
     """
     mark = form[:1] or likely or "."
     read = parse_numbers(distinct, mark)
@@ -80,10 +78,7 @@ def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "",
 
 
 def parse_numbers(texts: Sequence[str], decimal: str) -> np.ndarray:
-    """Return the numbers in texts, float64 (n,), with a sign, a currency, a percent sign, or digits in groups.
-
-    NaN where a text is no number.
-    """
+    """Return the numbers float64 (n,) in texts with a sign, a currency, a percent sign, or grouped digits; else NaN."""
     import pandas
 
     series: Any = pandas.Series(texts, dtype="str")
@@ -96,7 +91,7 @@ def parse_numbers(texts: Sequence[str], decimal: str) -> np.ndarray:
 
 
 def parse_number(text: str, decimal: str) -> float | None:
-    """Return the number in a text as `parse_numbers` does; None where it is none."""
+    """Parse one text like `parse_numbers`; return None if it is no number."""
     if not _COMPILED[decimal].fullmatch(text):
         return None
     digits = _DECORATION[decimal].sub("", text).replace(",", ".")
@@ -104,18 +99,18 @@ def parse_number(text: str, decimal: str) -> float | None:
 
 
 def proven_mark(text: str) -> str | None:
-    """Return the only decimal mark that reads a text, "" where both do, and None where neither does."""
+    """Return the only decimal mark that reads a text, "" if both do, None if neither does."""
     readers = [mark for mark in _OTHER if _COMPILED[mark].fullmatch(text)]
     return None if not readers else readers[0] if len(readers) == 1 else ""
 
 
 def is_plain(text: str) -> bool:
-    """Return whether a text is a number by itself; one in parentheses is only among such numbers."""
+    """Return whether a text is a number by itself; one in parentheses is not, as it may be text."""
     return ")" not in text and any(parse_number(text, decimal) is not None for decimal in _OTHER)
 
 
 def canonical(text: str) -> str:
-    """Return the one way of writing a number or a truth value; other text as it is."""
+    """Return one spelling for all spellings of a number or truth value; other text unchanged."""
     if text.lower() in ("true", "false"):
         return text.capitalize()
     number = parse_number(text, ".") if is_plain(text) else None
@@ -123,7 +118,7 @@ def canonical(text: str) -> str:
 
 
 def _proves(other: np.ndarray, read: np.ndarray, distinct: Sequence[str]) -> bool:
-    """Return whether more than a few texts, and most of those in doubt, can be read by the other decimal mark alone."""
+    """Return whether more than a few texts, and most doubtful ones, can be read by the other decimal mark alone."""
     for_other = int((~np.isnan(other) & np.isnan(read)).sum())
     for_this = int((~np.isnan(read) & np.isnan(other)).sum())
     by_both = np.flatnonzero(~np.isnan(other) & ~np.isnan(read)).tolist()
@@ -143,7 +138,7 @@ def _units(distinct: Sequence[str]) -> np.ndarray:
 
 
 def _main_unit(units: np.ndarray) -> str:
-    """Return the most frequent unit of a column's texts; a currency also among more numbers without one."""
+    """Return a column's most frequent unit; a currency counts even if more numbers have no unit."""
     counts = {sign: int((units == sign).sum()) for sign in ("", "%", *_CURRENCY)}
     currency = max(_CURRENCY, key=lambda sign: counts[sign])
     return "%" if counts["%"] > counts[""] + counts[currency] else currency if counts[currency] else ""

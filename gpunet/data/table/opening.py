@@ -1,4 +1,4 @@
-"""Open the file of a table: plain, gzip-compressed, or standard input; refuse what does not fit into memory."""
+"""Open the file of a table: plain, gzip-compressed, or standard input; reject what does not fit into memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.l
 
 @dataclass(frozen=True)
 class Source:
-    """The file of a table, or standard input.
-
-    Attributes:
-        path: the file; "-" is standard input.
-    """
+    """The file of a table; the path "-" is standard input."""
 
     path: Path
 
@@ -70,11 +66,7 @@ class Source:
         return min(most, memory() // READING)
 
     def open(self) -> BinaryIO:
-        """Return the decompressed bytes as a binary file.
-
-        Raises:
-            DataError: the file cannot be read, or does not fit into memory.
-        """
+        """Return the decompressed bytes as a binary file."""
         try:
             if not self.is_standard_input:
                 check_regular(self.path)
@@ -104,7 +96,7 @@ class Source:
 
 @lru_cache(maxsize=1)
 def _read_once(file: BinaryIO) -> bytes:
-    """Return the bytes of standard input; they are kept because `gpunet evaluate` reads them twice."""
+    """Return the bytes of standard input, kept because `gpunet evaluate` reads them twice."""
     return file.read()
 
 
@@ -113,7 +105,7 @@ UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def memory() -> int:
-    """Return the memory of the machine or its container in bytes; the largest integer if both are unknown."""
+    """Return the bytes of memory of the machine or its container; the largest integer if both are unknown."""
     limits = [sys.maxsize]
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,4 +1,4 @@
-"""Read a parquet file by pandas."""
+"""Read parquet files with pandas."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ NUMBER = 8
 
 
 def is_parquet(source: str | Path) -> bool:
-    """Return whether a source has the name of a parquet file."""
+    """Return whether a source is named like a parquet file."""
     return str(source).lower().endswith(".parquet")
 
 
 def pandas_module() -> Any:
-    """Return pandas.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
+    """Import pandas, or raise `MissingPackageError`."""
     try:
         import pandas
     except ImportError:
@@ -35,12 +31,7 @@ def pandas_module() -> Any:
 
 
 def read_parquet(path: Path) -> Table:
-    """Read a parquet file.
-
-    Raises:
-        DataError: the file cannot be read, is too large for the memory, or has no rows.
-        MissingPackageError: pandas or pyarrow is not installed.
-    """
+    """Read a parquet file."""
     pandas = pandas_module()
     try:
         from pyarrow import ArrowException, parquet

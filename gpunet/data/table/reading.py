@@ -1,4 +1,4 @@
-"""Read the file of a table by pandas."""
+"""Read the file of a table with pandas."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MISSING = sorted({form for text in MISSING for form in (text, text.upper(), tex
 
 
 def is_table(source: str | Path) -> bool:
-    """Return whether a source has the file name of a table, or is standard input."""
+    """Return whether a source is named like a table, or is standard input."""
     return str(source) == "-" or str(source).lower().endswith(SUFFIXES)
 
 
@@ -43,15 +43,15 @@ def read_table(
 ) -> Table:
     """Read the file of a table.
 
-    Comment lines (#) above the header, blank lines and rows without any value are skipped. These cells are missing
-    values: empty, ?, NA, N/A, NaN, null, <NA> and #N/A, in lower or upper case.
+    Comment lines (#) above the header, blank lines and rows without any value are skipped. Cells are missing values if
+    they are empty, ?, NA, N/A, NaN, null, <NA> or #N/A, in lower or upper case.
 
     Args:
-        source: a .csv, .tsv, .txt or .data file, gzip-compressed or not, a .parquet file, or "-" for standard input.
-        options: the format of a text file; by default it is inferred from the first 64 KiB.
-        text: columns, by name or position, that are read as text, whatever they contain.
+        source: see `load`.
+        options: the format of a text file; by default inferred from its first 64 KiB.
+        text: columns, by name or position, to read as text.
         names: column names for a file without a header; ignored if their number differs.
-        likely: the format, unless the file shows another one.
+        likely: the format, unless the file contradicts it.
 
     Raises:
         ArgumentError: options for a parquet file.
@@ -80,7 +80,7 @@ def read_table(
 
 
 class _Rows(io.TextIOBase):
-    """The text below the header; reading more than the limit of its source raises."""
+    """The text below the header; reading beyond the limit of its source raises."""
 
     def __init__(self, source: Source, format: Format):
         self._file, self._source, self._left = _open_text(source, format), source, source.limit
@@ -98,7 +98,7 @@ class _Rows(io.TextIOBase):
 
 
 def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
-    """Return the text of a file after its skipped lines, with its own line ends."""
+    """Open the text of a file below its skipped lines, with its own line ends."""
     text = io.TextIOWrapper(source.open(), format.encoding, newline="")
     for _ in range(format.skipped):
         text.readline()
@@ -126,9 +126,9 @@ def _read_text(
 
 
 def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple[Any, int]:
-    """Return the data frame of a text file, without the rows that have no value, and their number.
+    """Return the data frame of a text file, and the number of its empty rows, which the frame lacks.
 
-    Its index counts the rows of the file.
+    The frame's index counts the rows of the file.
     """
     pandas = pandas_module()
     options: dict[str, Any] = {
@@ -172,7 +172,7 @@ def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:
-    """Return whether all rows have all their cells, judged by the number of separators outside quotes (fast)."""
+    """Return whether no row lacks cells, judged by the number of separators outside quotes (fast)."""
     if format.sep == BLANKS:
         return False  # any number of blanks separates two cells
     separators, inside = 0, 0
@@ -185,7 +185,7 @@ def _all_cells(source: Source, format: Format, rows: int) -> bool:
 
 
 def _cells(source: Source, format: Format) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not blank with the line on which it ends, parsed by Python's csv."""
+    """Yield each row that is not blank, parsed by Python's csv, with the line on which it ends."""
     with _open_text(source, format) as text:
         rows = reader(text, format.sep, spaced=format.spaced, strict=True)
         try:

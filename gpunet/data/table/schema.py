@@ -1,4 +1,4 @@
-"""The schema of a table: how its columns are encoded as features, the same at training and prediction."""
+"""Encode the columns of a table as features, in the same way at training and prediction."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class TableSchema:
     """How the columns of a table are encoded as features.
 
     - A number is one feature. A date is three: days since 1970, sine and cosine of the day of the year. If training
-      rows lack a value, an additional feature is 1 where the value is missing.
+      rows lack a value, an additional feature is 1 where it is missing.
     - A category with up to 8 values is one-hot encoded. With more values it is one feature, an index for
-      `gn.EntityEmbedding`; -1 is an unknown value. These features come last. A value that occurs in only one training
-      row is encoded as unknown, so that the embedding of unknown values is trained.
+      `gn.EntityEmbedding`. These features come last. The index of an unknown value is -1; so is that of a value with
+      only one training row, so that the embedding of unknown values is trained.
     - Missing text is a category of its own.
 
     Attributes:
         columns: all columns but the target, in the order of the table, ignored ones included.
         target: the column to predict.
-        missing: how missing numbers and dates are handled: replaced by the "median" or "mean" of the training rows,
-            their rows removed from training ("drop"), or refused ("error").
+        missing: "median" or "mean" of the training rows replaces missing numbers and dates; "drop" removes their rows
+            from training; "error" rejects them.
         reading: the format of text files.
-        target_form: the decimal mark and unit of the target's text; see `Column.form`.
+        target_form: the target's `Column.form`.
 
     Example:
         >>> import pandas as pd
@@ -75,7 +75,7 @@ class TableSchema:
         missing: Missing = "median",
         reading: ReadOptions | None = None,
     ) -> TableSchema:
-        """Infer the schema of a table: roles from all rows, fill values and categories from the training rows.
+        """Infer roles from all rows, fill values and categories from the training rows.
 
         Args:
             table: a `Table`, or a data frame of pandas, polars or pyarrow.
@@ -86,12 +86,11 @@ class TableSchema:
             missing: see `TableSchema`.
 
         Warns:
-            GpunetWarning: columns are ignored, or dates are ambiguous; the message names the columns and the reasons.
+            GpunetWarning: columns are ignored, or dates are ambiguous; the message says which and why.
 
         Raises:
-            ArgumentError: an unknown role or `missing`, or a role for a column that is ignored.
-            DataError: an unknown column, values that cannot be parsed (the message names their lines), or no column to
-                learn from.
+            ArgumentError: an unknown role or `missing`, or a role for an ignored column.
+            DataError: an unknown column, unreadable values (the message names their lines), or no column to learn from.
         """
         table = as_table(table)
         target = table.frame.columns[-1] if target is None else target
@@ -121,12 +120,12 @@ class TableSchema:
         found = ReadOptions(decimal=table.decimal, header=table.header)
         schema = cls(fitted, target, missing, reading or found, form)
         if not schema.feature_names:
-            raise DataError(f"{table.name}: no text comes in two training rows, and there are no other columns.")
+            raise DataError(f"{table.name}: no text occurs in two training rows, and there are no other columns.")
         return schema
 
     @classmethod
     def of_numbers(cls, table: Table, target: str = "") -> TableSchema:
-        """Return the schema of a table of numbers: each column but the target is a feature, unchanged."""
+        """Return a schema in which each column but the target is one unchanged feature."""
         columns = tuple(Column(name) for name in table.frame.columns if name != target)
         return cls(columns, target, "error")
 
@@ -146,25 +145,21 @@ class TableSchema:
         return [len(column.categories) for column in self.features if column.embedded]
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Return the samples in a file, or in standard input ("-"): float64 (n, features).
+        """Return the samples float64 (n, features) in a file, or in standard input ("-").
 
-        Columns are found by name, in any order; unknown columns and the target are ignored. Raises as `read_table` and
-        `encode` do.
+        Columns are found by name, in any order; unknown columns and the target are ignored. Raises like `read_table`
+        and `encode`.
         """
         return self.encode(self.open(path))
 
     def read_labelled(self, path: str | Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the samples in a file, as `read` does, and its targets.
+        """Return the samples in a file, like `read`, and its targets; warn of rows that are left out.
 
         Args:
-            path: a file with the target column.
-            classes: the class names; the targets are class indices int64 (n,). None: values float64 (n,).
-
-        Warns:
-            GpunetWarning: rows are left out, see `complete`.
+            classes: the class names, for targets that are class indices int64 (n,); None for float64 values (n,).
 
         Raises:
-            DataError: as for `read`, or a target that is missing or not among the classes.
+            DataError: as for `read`, or a target is missing or not among the classes.
         """
         table = self.open(path, [] if classes is None else [self.target])
         if self.target not in table.frame:
@@ -176,8 +171,7 @@ class TableSchema:
         """Return the table in a file, or in standard input ("-"), for `encode`.
 
         Args:
-            path: see `read_table`.
-            as_text: columns that are read as text.
+            as_text: columns to read as text.
         """
         text = [column.name for column in self.columns if column.role == "category"]
         names = [column.name for column in self.columns]
@@ -185,19 +179,19 @@ class TableSchema:
         return read_table(path, known, text=[*text, *as_text], names=names, likely=self.reading)
 
     def encode(self, table: Any) -> np.ndarray:
-        """Return the samples of a table or data frame: float64 (n, features).
+        """Return the samples float64 (n, features) of a table or data frame.
 
         Warns:
             GpunetWarning: most values of a category are unknown.
 
         Raises:
-            DataError: the table does not match; the message lists all missing columns, values that are no numbers or
-                dates with their lines, and missing values if the schema allows none.
+            DataError: the table does not match; the message lists all missing columns, unreadable values with their
+                lines, and missing values if the schema allows none.
         """
         return encoded(as_table(table), self.features, self.missing)
 
     def complete(self, table: Any) -> np.ndarray:
-        """Return the positions of the rows in which no number and no date is missing.
+        """Return the positions of the rows in which no number or date is missing.
 
         Warns:
             GpunetWarning: the number of other rows.
@@ -205,11 +199,11 @@ class TableSchema:
         return complete_rows(as_table(table), self.features)
 
     def describe(self) -> str:
-        """Return a table for the terminal: each column with its role, the reason, and its number of missing values."""
+        """Return a table for the terminal: each column's role, the reason, and the number of missing values."""
         return described_columns(self.columns, self.target, self.missing)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema as JSON, which `from_json` reads."""
+        """Return the schema as JSON for `from_json`."""
         schema: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return {"version": VERSION, **schema}
 
@@ -217,9 +211,7 @@ class TableSchema:
     def from_json(cls, data: Mapping[str, Any]) -> TableSchema:
         """Return the schema that `to_json` wrote.
 
-        Raises:
-            ArgumentError: another version.
-            ValueError: a field is missing, unknown or of the wrong type.
+        Another version raises `ArgumentError`, a wrong field `ValueError`.
         """
         if data.get("version") != VERSION:
             raise ArgumentError(f"its table schema is of version {data.get('version', 1)}, not {VERSION}; train again.")

@@ -1,4 +1,4 @@
-"""Infer the format of a text file from its beginning: encoding, separator, decimal mark, header."""
+"""Infer the encoding, separator, decimal mark and header of a text file from its beginning."""
 
 from __future__ import annotations
 
@@ -30,13 +30,8 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
     """Return the format of a file, inferred from its beginning.
 
     Args:
-        file: the file, binary.
         options: the known parts of the format.
-        name: the name of the file for error messages.
         likely: the parts to assume unless the file contradicts them.
-
-    Raises:
-        DataError: the file is empty or not text, or its header is invalid.
     """
     data, is_all = _beginning(file, name)
     encoding = options.encoding or _encoding(data, name, likely.encoding)
@@ -112,10 +107,9 @@ def _encoding(data: bytes, name: str, likely: str | None) -> str:
 
 
 def western_encoding(data: bytes, name: str) -> str:
-    """Return the encoding of text that is not UTF-8: cp1252, or latin-1 if a byte is undefined in cp1252.
+    """Return cp1252, or latin-1 if a byte is undefined in cp1252.
 
-    Raises:
-        DataError: the text has too many non-ASCII letters in a row for a Western language.
+    Too many non-ASCII letters in a row for a Western language raise `DataError`.
     """
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
@@ -143,7 +137,7 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
 
 
 def _separator(lines: Sequence[str], likely: str | None) -> str:
-    """Return the likely separator if it fits all lines, else the one that gives most lines the cells of the first.
+    """Return the likely separator if it fits all lines, else the one that splits the most lines like the first one.
 
     Blanks are chosen if they fit all lines, and either runs of them align the cells or no other separator fits.
     """

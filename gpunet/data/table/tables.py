@@ -1,4 +1,4 @@
-"""A table in memory."""
+"""Hold a table in memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Table:
 
     Attributes:
         frame: the pandas data frame; its column names are text.
-        name: the name for error messages, such as the file's.
-        found: the format of the file, in one line; "" for a data frame.
+        name: for error messages, such as the file's.
+        found: see `Dataset`.
         header: whether the file names its columns.
         decimal: the decimal mark of its text; None if no cell has one.
         line: returns the line of the text file on which a row ends; None for other sources.
-        blank: the number of rows of the file without any value, which the frame lacks.
+        blank: the number of empty rows of the file, which the frame lacks.
 
     Example:
         >>> import pandas as pd
@@ -54,7 +54,7 @@ class Table:
         return replace(self, frame=self.frame.iloc[rows])
 
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
-        """Return a column as indices into its distinct texts, and the texts; see `values.texts`."""
+        """Return a column's codes and its distinct texts; see `values.texts`."""
         return self._once(lambda: texts(self.frame[name]), "text", name)
 
     def numbers(self, name: str, form: str = "") -> Values:
@@ -65,7 +65,7 @@ class Table:
         return self._once(lambda: values, "number", name, values.form)  # also under an inferred form
 
     def dates(self, name: str, form: str = "") -> Values | None:
-        """Return a column as days since 1970, or None if it holds no dates; see `dates.dates`."""
+        """Return a column as days, or None if it holds no dates; see `dates.dates`."""
         if is_number(self.frame[name]):
             return None
         if is_date(self.frame[name]):
@@ -74,25 +74,20 @@ class Table:
         return values and self._once(lambda: values, "date", name, values.form)
 
     def _once(self, read: Callable[[], T], *key: str) -> T:
-        """Return `read()`, computed once per key, as parsing text is slow."""
+        """Return `read()`, computed once per key, because parsing text is slow."""
         if key not in self._read:
             self._read[key] = read()
         value: T = self._read[key]
         return value
 
     def place(self, row: int) -> str:
-        """Return the place of a row for an error message: its line, or its index from 0 on."""
+        """Name a row in an error message: by its line, or by its index from 0 on."""
         label = self.frame.index[row]
         return f"row {label}" if self.line is None else f"line {self.line(int(label))}"
 
 
 def as_table(value: Any) -> Table:
-    """Return a data frame of pandas, polars or pyarrow as a table, and a table unchanged.
-
-    Raises:
-        ArgumentError: `value` is neither.
-        DataError: two columns have the same name.
-    """
+    """Return a data frame of pandas, polars or pyarrow as a table, and a table unchanged."""
     if isinstance(value, Table):
         return value
     frame = value.to_pandas() if hasattr(type(value), "to_pandas") else value
@@ -102,11 +97,7 @@ def as_table(value: Any) -> Table:
 
 
 def of_frame(frame: Any, name: str) -> Table:
-    """Return a pandas data frame as a table.
-
-    Raises:
-        DataError: columns of the same name.
-    """
+    """Return a pandas data frame as a table; raise `DataError` if two columns have the same name."""
     frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]

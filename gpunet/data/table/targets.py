@@ -22,9 +22,6 @@ MOST_UNIQUE = 20
 def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Return the targets in a column, and the class names (None for regression).
 
-    Args:
-        task: classification or regression; by default `infer_task` decides.
-
     Raises:
         DataError: missing targets, text among numbers, a constant target, or unique text; the message names the lines.
     """
@@ -56,20 +53,12 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
 
 
 def _truth(text: str) -> str:
-    """Return the one way of writing a truth value; other text unchanged."""
+    """Return one spelling for all spellings of a truth value; other text unchanged."""
     return text.capitalize() if text.lower() in ("true", "false") else text
 
 
 def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form: str = "") -> np.ndarray:
-    """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None.
-
-    Args:
-        classes: the class names; None for regression.
-        form: the decimal mark and unit of text at training, or "".
-
-    Raises:
-        DataError: missing targets, numbers that are not finite, or unknown classes; the message names their lines.
-    """
+    """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None."""
     if classes is None:
         values, bad, _ = table.numbers(name, form or table.decimal or ".")
         missing, expected = np.isnan(values), "a finite number" + (f" in {form[1:]}" if form[1:] else "")

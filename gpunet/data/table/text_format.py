@@ -1,4 +1,4 @@
-"""The format of a text file: what a user gives, and what is inferred."""
+"""Describe the format of a text file: as the user gives it, and as inferred."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ NAMES = SEPARATORS | {BLANKS: "blanks"}
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The format of a text file; what is None is inferred from the file.
+    """The format of a text file; None is inferred from the file.
 
     Attributes:
         sep: the separator of cells, one character.
         decimal: the decimal mark, "." or ",".
-        encoding: the name of the encoding, such as "latin-1".
+        encoding: such as "latin-1".
         header: whether the first line names the columns.
 
-    Raises:
-        ArgumentError: an invalid option.
+    An invalid option raises `ArgumentError`.
 
     Example:
         >>> import pandas as pd
@@ -61,15 +60,12 @@ AS_FOUND = ReadOptions()
 
 @dataclass(frozen=True)
 class Format:
-    """The inferred format of a text file.
+    """The inferred format of a text file; see `ReadOptions`.
 
     Attributes:
-        encoding: Python's name of the encoding.
-        sep: the separator of cells.
-        decimal: the decimal mark; None if no cell has one.
-        header: whether a line names the columns.
+        decimal: None if no cell has a decimal mark.
         names: the column names; "column 1", "column 2", … for columns without a name.
-        unnamed: the positions of columns without a name in the header.
+        unnamed: the positions of columns that the header does not name.
         skipped: number of lines before the first row.
         comments: number of comments among them.
         spaced: whether spaces follow separators, which pandas parses more slowly.

@@ -1,4 +1,4 @@
-"""The values of a column, whatever its dtype: as numbers, or as distinct texts."""
+"""Read the values of a column of any dtype, as numbers or as distinct texts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ class Values(NamedTuple):
     """The values of a column as numbers.
 
     Attributes:
-        numbers: float64 (n,), NaN where one is missing.
+        numbers: float64 (n,), NaN for a missing one.
         bad: the rows whose values cannot be read.
-        form: how the texts were read: the decimal mark and the unit of numbers, as in ".%", or the format of dates; ""
-            where none were text.
     """
 
     numbers: np.ndarray
@@ -33,7 +31,7 @@ class Values(NamedTuple):
 
 
 def is_number(series: Any) -> bool:
-    """Return whether the dtype of a column is one of real numbers, not of booleans."""
+    """Return whether a column's dtype is real numbers, not booleans."""
     from pandas.api import types
 
     others = types.is_bool_dtype(series.dtype) or types.is_complex_dtype(series.dtype)
@@ -41,25 +39,21 @@ def is_number(series: Any) -> bool:
 
 
 def is_date(series: Any) -> bool:
-    """Return whether the dtype of a column is one of points in time."""
+    """Return whether a column's dtype is points in time."""
     from pandas.api import types
 
     return bool(types.is_datetime64_any_dtype(series.dtype))
 
 
 def is_categorical(series: Any) -> bool:
-    """Return whether the dtype of a column is pandas' categorical."""
+    """Return whether a column's dtype is pandas' categorical."""
     import pandas
 
     return isinstance(series.dtype, pandas.CategoricalDtype)
 
 
 def texts(series: Any) -> tuple[np.ndarray, list[str]]:
-    """Return a column as indices int64 (n,) into its distinct texts, -1 where one is missing, and the texts.
-
-    Raises:
-        DataError: lists or other nested values.
-    """
+    """Return a column's codes and its distinct texts; raise `DataError` for nested values, such as lists."""
     import pandas
 
     try:

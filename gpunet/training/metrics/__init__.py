@@ -3,7 +3,8 @@
 In classification metrics, `target` and `prediction` are class numbers (n,) or one score per class (n, k): logits,
 probabilities or soft labels. The predicted class is that of the largest score, and the lowest number among equal ones.
 Functions raise `ShapeError` for lengths that differ or a wrong number of axes, `DTypeError` for values that are not
-real numbers or class numbers that are not integers, and `DataError` for empty arrays, NaN or negative class numbers.
+real numbers or class numbers that are not integers, and `DataError` for empty arrays, NaN, infinite values of a
+regression, and class numbers that are negative or without a score.
 
 A metric's attribute `greater_is_better` tells callbacks which direction is better. Its attribute `takes` determines
 what a `Trainer` passes for the n predictions of a classifier; n is larger than the number of rows if a row has several

@@ -10,7 +10,7 @@ from gpunet.errors import DataError, DTypeError, ShapeError
 
 
 def paired(target: ArrayLike, prediction: ArrayLike, name: str = "prediction") -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays of the same length; refuse empty ones."""
+    """Return both as arrays; reject empty ones and different lengths."""
     t, p = host_array(target, "target"), host_array(prediction, name)
     if t.ndim == 0 or p.ndim == 0 or len(t) != len(p):
         raise ShapeError(f"target has shape {t.shape} and {name} {p.shape}; give both one row per sample.")
@@ -30,16 +30,16 @@ def class_scores(name: str, values: np.ndarray) -> np.ndarray:
     """Return `values` if they are scores (n, k) without NaN."""
     if values.ndim != 2 or values.shape[1] < 2:
         raise ShapeError(f"{name} has shape {values.shape}; give class numbers (n,) or scores (n, k) with k >= 2.")
-    unranked = np.isnan(real_numbers(name, values)).any(axis=1)
-    if unranked.any():
-        raise DataError(f"{name} has NaN in row {unranked.argmax()}; give comparable scores.")
+    if np.isnan(real_numbers(name, values).max()):
+        row = np.isnan(values).any(axis=1).argmax()
+        raise DataError(f"{name} has NaN in row {row}; give comparable scores.")
     return values
 
 
 def class_numbers(name: str, values: np.ndarray) -> np.ndarray:
     """Return class numbers (n,) as int64, or those of the largest scores (n, k)."""
     if values.ndim != 1:
-        values = class_scores(name, values).argmax(axis=1)
+        return class_scores(name, values).argmax(axis=1)
     if values.dtype.kind not in "bui":
         raise DTypeError(f"{name} has dtype {values.dtype}; give class numbers as integers.")
     classes = values.astype(np.int64)

@@ -20,31 +20,27 @@ Average = Literal["macro", "micro", "weighted"]
 def accuracy(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the fraction of samples whose class is predicted correctly.
 
-    Args:
-        target, prediction: class numbers (n,) or scores (n, k).
-
     Example:
         >>> gn.metrics.accuracy([0, 1, 1, 1], [0, 1, 1, 0])
         0.75
     """
     t, p = paired(target, prediction)
-    return float((class_numbers("target", t) == class_numbers("prediction", p)).mean())
+    correct = class_numbers("target", t) == class_numbers("prediction", p)
+    return float(np.count_nonzero(correct) / len(correct))
 
 
 @direction(greater_is_better=True)
 def top_k_accuracy(target: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
-    """Return the fraction of samples whose class has one of the `k` highest scores; `k=1` gives `accuracy`.
+    """Return the fraction of samples whose class has one of the `k` highest scores; 1 for `k >= classes`.
 
     Among equal scores the lower class number ranks higher.
 
     Args:
         target: class numbers (n,) or soft labels (n, classes).
-        scores: scores (n, classes).
-        k: number of classes; with `k >= classes` the result is 1.
+        scores: (n, classes).
 
     Raises:
         ArgumentError: `k` is below 1.
-        DataError: a class number has no score.
 
     Example:
         >>> scores = [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]
@@ -65,8 +61,7 @@ def confusion_matrix(target: ArrayLike, prediction: ArrayLike, n_classes: int | 
     """Count the samples of class `i` that are predicted as class `j`.
 
     Args:
-        target, prediction: class numbers (n,) or scores (n, k).
-        n_classes: number of classes; by default the largest class number plus one.
+        n_classes: by default the largest class number plus one.
 
     Returns:
         int64 (n_classes, n_classes): rows are the true class, columns the predicted one.
@@ -93,12 +88,8 @@ def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None 
     """Return true positives / predicted positives; 0 for a class that is never predicted.
 
     Args:
-        target, prediction: class numbers (n,) or scores (n, k).
         average: "macro" for the mean over the classes in `target` or `prediction`; "weighted" for the mean weighted by
-            the samples of each class; "micro" for the value of the summed counts; None for each class.
-
-    Returns:
-        A float, or with None an array (classes,) by class number.
+            the samples of each class; "micro" for the value of the summed counts; None for each class, (classes,).
 
     Raises:
         ArgumentError: another `average`.
@@ -115,7 +106,7 @@ def precision(target: ArrayLike, prediction: ArrayLike, average: Average | None 
 def recall(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
     """Return true positives / samples of the class; 0 for a class that does not occur.
 
-    Arguments, results and errors as for `precision`.
+    Arguments and errors as for `precision`.
 
     Example:
         >>> gn.metrics.recall([0, 1, 1, 1], [0, 1, 1, 0], average=None).round(2)
@@ -129,7 +120,7 @@ def recall(target: ArrayLike, prediction: ArrayLike, average: Average | None = "
 def f1(target: ArrayLike, prediction: ArrayLike, average: Average | None = "macro") -> Any:
     """Return the harmonic mean of precision and recall, `2 tp / (2 tp + fp + fn)`.
 
-    Arguments, results and errors as for `precision`.
+    Arguments and errors as for `precision`.
 
     Example:
         >>> gn.metrics.f1([0, 1, 1, 1], [0, 1, 1, 0], average=None).round(2)

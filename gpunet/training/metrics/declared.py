@@ -1,4 +1,4 @@
-"""Declarations of a metric: which direction is better, and which predictions it takes."""
+"""Declare of a metric which direction is better, and which predictions it takes."""
 
 from __future__ import annotations
 

@@ -17,17 +17,12 @@ from gpunet.training.metrics.declared import direction
 def roc_auc(target: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve: the probability that a sample of a class scores higher than another sample.
 
-    With more than two classes it is the mean over the classes that occur, one against the rest.
+    With more than two classes it is the mean over the classes that occur, one against the rest. 0.5 is chance, 1 a
+    perfect ranking; NaN if only one class occurs.
 
     Args:
         target: class numbers (n,) or soft labels (n, classes).
-        scores: scores of class 1 (n,), or of each class (n, classes); with two classes only those of class 1 are used.
-
-    Returns:
-        0.5 for chance, 1 for a perfect ranking; NaN if only one class occurs.
-
-    Raises:
-        DataError: a class number has no score.
+        scores: of class 1 (n,), or of each class (n, classes); with two classes only those of class 1 are used.
 
     Example:
         >>> gn.metrics.roc_auc([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])  # 3 of 4 pairs are in order
@@ -40,8 +35,8 @@ def roc_auc(target: ArrayLike, scores: ArrayLike) -> float:
 def average_precision(target: ArrayLike, scores: ArrayLike) -> float:
     """Return the mean of the precisions at each threshold, weighted by the increase in recall.
 
-    With more than two classes it is the mean over the classes that occur, one against the rest. Arguments and errors
-    as for `roc_auc`; the result is 0 if there are two classes and class 1 does not occur.
+    It is 0 if there are two classes and class 1 does not occur. Arguments, errors and the average over more than two
+    classes are as for `roc_auc`.
 
     Example:
         >>> round(gn.metrics.average_precision([1, 0, 1], [0.9, 0.8, 0.7]), 2)  # (1 + 2/3) / 2
@@ -54,14 +49,12 @@ def average_precision(target: ArrayLike, scores: ArrayLike) -> float:
 def log_loss(target: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean of `-log(probability of the true class)`.
 
-    Probabilities are clipped to [eps, 1 - eps], where eps is the machine epsilon of their dtype.
+    Probabilities are clipped to [eps, 1 - eps], where eps is the machine epsilon of their dtype. A value that is not
+    between 0 and 1, or a row that does not sum to 1, raises `DataError`.
 
     Args:
         target: class numbers (n,) or soft labels (n, classes).
         probabilities: of class 1 (n,), or of each class (n, classes).
-
-    Raises:
-        DataError: a class number has no probability, a value is not between 0 and 1, or a row does not sum to 1.
 
     Example:
         >>> round(gn.metrics.log_loss([0, 1], [0.5, 0.5]), 2)  # log 2

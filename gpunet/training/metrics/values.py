@@ -1,4 +1,4 @@
-"""Regression metrics. Values are (n,) or (n, outputs); (n,) and (n, 1) are equivalent."""
+"""Regression metrics of finite values (n,) or (n, outputs); (n,) and (n, 1) are equivalent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ from gpunet.training.metrics.declared import direction
 def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the mean of `|target - prediction|` over samples and outputs.
 
-    Raises:
-        ShapeError: the lengths or the numbers of outputs differ.
-        DTypeError: the values are not real numbers.
-        DataError: there are no samples, or values are not finite.
-
     Example:
         >>> gn.metrics.mean_absolute_error([1.0, 2.0], [1.0, 4.0])
         1.0
@@ -31,8 +26,6 @@ def mean_absolute_error(target: ArrayLike, prediction: ArrayLike) -> float:
 @direction(greater_is_better=False)
 def root_mean_squared_error(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the root of the mean of `(target - prediction)²` over samples, averaged over the outputs.
-
-    Errors as for `mean_absolute_error`.
 
     Example:
         >>> gn.metrics.root_mean_squared_error([0.0, 0.0], [1.0, 7.0])  # √25
@@ -47,7 +40,6 @@ def r2_score(target: ArrayLike, prediction: ArrayLike) -> float:
     """Return the coefficient of determination R², `1 - ss_residual / ss_total`, averaged over the outputs.
 
     For an output with a constant target it is 1 if the prediction is perfect, else 0. For a single sample it is NaN.
-    Errors as for `mean_absolute_error`.
 
     Example:
         >>> gn.metrics.r2_score([1.0, 3.0], [1.0, 3.0]), gn.metrics.r2_score([1.0, 3.0], [2.0, 2.0])

@@ -71,13 +71,18 @@ class StepCache:
         step = self._steps.get(kind)
         if step is None or not step.is_current:
             step = self._first_of(kind, len(given[0]))
+        if step.device.xp is np:  # half a microsecond faster than `activate`, which does nothing
+            return self._run(step, given)
         with step.device.activate():
-            if step.shares:
-                step.weigh(self._training.loss.norms(*given[1:]))
-                given = given if step.share is None else [a[step.share.own] for a in given]
-            assert isinstance(step.source, Inputs)
-            step.source.give(step, given)
-            step.run()
+            return self._run(step, given)
+
+    def _run(self, step: Step, given: Sequence[Array]) -> Array:
+        if step.shares:
+            step.weigh(self._training.loss.norms(*given[1:]))
+            given = given if step.share is None else [a[step.share.own] for a in given]
+        assert isinstance(step.source, Inputs)
+        step.source.give(step, given)
+        step.run()
         return step.value
 
     def _first_of(self, kind: tuple[Any, ...], count: int) -> Step:

@@ -10,8 +10,9 @@ import numpy as np
 
 from gpunet import native
 from gpunet.cuda import Kernel
-from gpunet.device import Array, aligned
+from gpunet.device import Array
 from gpunet.layers.store import FlatStore
+from gpunet.memory import aligned
 from gpunet.ops.launch import THREADS, block_count, operand
 from gpunet.optimizers import BLOCK
 from gpunet.recording import do, records_native

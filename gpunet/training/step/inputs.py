@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
-from gpunet.device import Array, aligned, on_device, pointer, to_host
+from gpunet.device import Array, on_device, pointer, to_host
 from gpunet.errors import DTypeError
 from gpunet.losses import CrossEntropyLoss, Loss
+from gpunet.memory import aligned
 from gpunet.models import Model
 from gpunet.recording import recorded
 from gpunet.tape import Tape
@@ -31,6 +32,7 @@ class InPlace:
     Args:
         fixed: the arrays with which the step was recorded; batches that kernels cannot read are copied into them.
         places: for each of these arrays, the node arguments that refer to it.
+        dtypes: the dtypes of the batches.
     """
 
     def __init__(
@@ -39,34 +41,31 @@ class InPlace:
         loss: Loss,
         fixed: Sequence[np.ndarray],
         places: Sequence[Any],
+        dtypes: Sequence[np.dtype[Any]],
     ):
-        self.executor = executor
-        self._loss = loss
-        self._inputs = [(a, a.dtype, of_input) for a, of_input in zip(fixed, places, strict=True)]
-        prediction, target = executor.step.prediction, fixed[1]
-        self._has_labels = type(loss) is CrossEntropyLoss and target.ndim == prediction.ndim - 1
-        self._classes = prediction.shape[-1]
-        self._all_below = native.all_below()
+        self.executor, self._loss, self._fixed = executor, loss, fixed
+        self._converts = any(a.dtype != dtype for a, dtype in zip(fixed, dtypes, strict=True))
+        self._prediction, target = executor.step.prediction, fixed[1]
+        self._has_labels = type(loss) is CrossEntropyLoss and target.ndim == self._prediction.ndim - 1
+        labels = target.size if self._has_labels else 0
+        self._binding = native.Binding(places, [a.itemsize for a in fixed], labels, self._prediction.shape[-1])
 
-    def give(self, given: Sequence[Array]) -> list[np.ndarray]:
+    def give(self, given: Sequence[Array]) -> Sequence[Array]:
         """Bind the arrays to the nodes; return the arrays that the nodes read, which the caller must keep alive.
 
         Raises:
             DataError: a label is out of range.
         """
-        arrays, starts = [], []
-        for a, (fixed, dtype, places) in zip(given, self._inputs, strict=True):
-            start = native.plain_address(a) if type(a) is np.ndarray and a.dtype == dtype else None
-            if start is None:
-                a = _copied(a, fixed)
-                start = native.address(a)
-            arrays.append(a)
-            starts.append(start)
-            for slots, place in places:
-                slots[place] = start
-        if not (self._has_labels and self._all_below(starts[1], arrays[1].size, self._classes)):
-            self._loss.check_given(self.executor.step.prediction, given[1])
-        return arrays
+        if not self._has_labels:
+            self._loss.check_given(self._prediction, given[1])
+        if self._converts or not self._binding.bind(given):
+            arrays = [
+                a if _is_plain(a, fixed) else _copied(a, fixed) for a, fixed in zip(given, self._fixed, strict=True)
+            ]
+            if not self._binding.bind(arrays):
+                self._loss.check_given(self._prediction, given[1])
+            given = arrays
+        return given
 
 
 class Inputs:
@@ -153,7 +152,7 @@ class Inputs:
         if isinstance(executor, NativeExecutor):
             places = [executor.places(fixed) for fixed in self._fixed]
             if None not in places:
-                self._in_place = InPlace(executor, self._loss, self._fixed, places)
+                self._in_place = InPlace(executor, self._loss, self._fixed, places, [a.dtype for a in given])
                 self._arrays = self._in_place.give(given)
                 return
         for fixed, a in zip(self._fixed, given, strict=True):
@@ -172,6 +171,11 @@ class Inputs:
         for fixed, a in zip(self._fixed, ready, strict=True):
             fixed[...] = a
         self._arrays, executor.place = self._fixed, ()
+
+
+def _is_plain(a: Array, fixed: np.ndarray) -> bool:
+    """Return whether kernels can read `a` in place of `fixed`."""
+    return type(a) is np.ndarray and a.dtype == fixed.dtype and a.flags.c_contiguous and a.flags.aligned
 
 
 def _copied(a: Array, fixed: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ from gpunet.cuda import CTYPES, DTYPES, read_source
 from gpunet.device import kernels_path
 from gpunet.layers import Dropout, Linear
 from gpunet.models import MLP, Sequential
-from gpunet.ops._linear import LARGEST_SHARED
 from gpunet.ops.activations import FUNCTIONS
+from gpunet.ops.linear_gradients import LARGEST_SHARED
 from gpunet.ops.tiles import CANDIDATES, TILES, Tile
 from gpunet.training.step.mlp import Net
 

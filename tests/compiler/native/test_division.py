@@ -5,8 +5,10 @@ import ctypes
 import numpy as np
 import pytest
 from compiler.native.calls import undefined
+from threadpoolctl import threadpool_limits
 
 from gpunet.native import division
+from gpunet.native.blas import TILES, tile_rows
 from gpunet.native.compiler import compile_library
 from gpunet.native.division import row_tasks, slice_tasks
 from gpunet.native.program import Program
@@ -33,6 +35,11 @@ void gemm(int, int transpose_a, int transpose_b, int64_t m, int64_t n, int64_t k
 M, K, N = 128, 40, 6
 ONE_CALL, FOUR_CALLS = [(0, 128)], [(0, 32), (32, 64), (64, 96), (96, 128)]
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def tile_of_sixteen_rows(monkeypatch):
+    monkeypatch.setattr(division, "tile_rows", lambda: 16)
 
 
 @pytest.fixture(params=[10**6, 100, 40, 1], ids="sum changes at {} rows".format)
@@ -69,7 +76,7 @@ def test_products_are_one_call_a_task_if_the_bits_are_the_same(gemm, backward):
     )
     assert calls(slice_tasks(of_slices, 1)) == ([ONE_CALL] if whole else [[part] for part in FOUR_CALLS])
     assert calls(slice_tasks(of_slices, 3)) == (
-        [[(0, 32)], [(32, 64)], [(64, 128)]] if halves else [[part] for part in FOUR_CALLS]
+        [[(0, 64)], [(64, 96)], [(96, 128)]] if halves else [[part] for part in FOUR_CALLS]
     )
 
 
@@ -109,3 +116,12 @@ def test_one_call_a_task_without_a_trial_would_give_other_bits(make, gemm, monke
     monkeypatch.setattr(division, "merges", lambda node, parts: True)
     first, *others = results(make(gemm), monkeypatch)
     assert not all(np.array_equal(other, first) for other in others)
+
+
+def test_parts_of_whole_tiles_have_the_bits_of_the_product_if_those_of_any_tried_size_have():
+    with threadpool_limits(1):
+        a, b = RNG.standard_normal((144, 300), np.float32), RNG.standard_normal((300, 40), np.float32)
+        same = {
+            rows: np.array_equal(np.vstack([part @ b for part in np.split(a, 144 // rows)]), a @ b) for rows in TILES
+        }
+    assert same[tile_rows()] or not any(same.values())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpunet import native
+from gpunet.native import division
 from gpunet.native.division import LARGEST_CHUNK, chunk_rows
 from gpunet.native.program import Phase, schedule
 
@@ -135,9 +136,13 @@ def test_writes_to_the_same_array_keep_their_order():
     assert names([whole("f", B, A), rows("g", B, C), whole("h", B, D)]) == [["f"], ["g"], ["h"]]
 
 
+@pytest.mark.parametrize("tile", [12, 16])
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
-@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 63, 64, 65, 1000, 1024, 1025, 5000])
-def test_the_tasks_of_a_phase_compute_each_row_once_in_the_same_parts_for_any_threads(count, threads):
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 63, 64, 65, 1000, 1024, 1025, 5000, 20000])
+def test_the_tasks_of_a_phase_compute_each_row_once_in_the_same_parts_for_any_threads(
+    count, threads, tile, monkeypatch
+):
+    monkeypatch.setattr(division, "tile_rows", lambda: tile)
     phase = Phase("ROWS", count)
     phase.nodes = [rows("f", Array(0, count)), rows("g", Array(count, count))]
     tasks = phase.tasks(threads)
@@ -146,9 +151,10 @@ def test_the_tasks_of_a_phase_compute_each_row_once_in_the_same_parts_for_any_th
     parts = [part for own in of_first for part in own]
     assert [row for part in parts for row in range(*part)] == list(range(count))
     assert parts == [part[1:] for task in phase.tasks(1) for part in task if part[0].name == "f"]
-    assert all(chunk_rows(count) <= end - begin < 2 * chunk_rows(count) for begin, end in parts) or count < 32
+    assert all(chunk_rows(count) <= end - begin < 2 * chunk_rows(count) for begin, end in parts) or count < 2 * tile
     assert len(tasks) == min(len(parts), threads * -(-count // (threads * LARGEST_CHUNK)))
-    assert all(begin % 16 == 0 for begin, _ in parts)  # whole tiles of BLAS
+    assert all(begin % tile == 0 for begin, _ in parts)
+    assert all(end - begin < LARGEST_CHUNK + tile or (begin, end) == parts[-1] for begin, end in parts)
     for few in (0, 1, count // 2, max(count - 1, 0)):
         called = [part[1:] for task in phase.tasks(threads, few) for part in task if part[0].name == "f"]
         assert called == [(begin, min(end, few)) for begin, end in parts if begin < few]

@@ -8,7 +8,8 @@ from compiler.ops.simulated import CPU, DTYPES, SIM, assert_as_on_the_cpu, toler
 import gpunet as gn
 from gpunet import simulator
 from gpunet.ops import glu, glu_backward, layer_norm, layer_norm_backward, rms_norm
-from gpunet.ops._batch_norm import Running, batch_norm, batch_norm_backward, batch_statistics
+from gpunet.ops._batch_norm import batch_norm, batch_norm_backward
+from gpunet.ops._batch_statistics import Running, batch_statistics
 
 ROWS = [(0, 3), (1, 1), (5, 31), (7, 32), (9, 33), (3, 4, 8), (2, 130), (70, 132), (300, 5)]
 CHANNELS = [

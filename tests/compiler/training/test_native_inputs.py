@@ -135,6 +135,19 @@ def test_contiguous_arrays_are_read_in_place(monkeypatch):
     assert_follows(one, other, history=False)
 
 
+@pytest.mark.parametrize("form", [strided, misaligned])
+def test_only_arrays_that_kernels_cannot_read_are_copied(form, monkeypatch):
+    copied = []
+    real = inputs._copied
+    monkeypatch.setattr(inputs, "_copied", lambda a, fixed: copied.append(a) or real(a, fixed))
+    one = make("native")
+    for x, y in BATCHES:
+        x = form(x)
+        one.step(x, y)
+        assert copied[-1] is x
+        assert not [a for a in copied if a is y]
+
+
 def test_arrays_that_are_read_in_place_are_kept_alive():
     one, other = make("native"), make("native")
     for x, y in BATCHES * 3:
@@ -225,11 +238,15 @@ def test_a_step_interrupted_before_it_is_counted_is_counted(monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_batch_that_is_refused_is_not_read_by_the_next_step():
+@pytest.mark.parametrize("label", [-1, 3, 2**40])
+@pytest.mark.parametrize("form", [np.copy, strided, read_only], ids=["contiguous", "strided", "read-only"])
+def test_a_batch_with_a_label_out_of_range_is_refused_and_not_read_by_the_next_step(label, form):
     one, other = make("native"), make("numpy")
     for x, y in BATCHES:
-        with pytest.raises(DataError):
-            one.step(np.full_like(x, np.nan), np.full_like(y, 9))
+        wrong = y.copy()
+        wrong[-1] = label
+        with pytest.raises(DataError, match=f"{label}"):
+            one.step(form(np.full_like(x, np.nan)), form(wrong))
         assert float(one.step(x, y)) == pytest.approx(float(other.step(x, y)), rel=1e-5)
     assert_follows(one, other)
 

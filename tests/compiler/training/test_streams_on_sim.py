@@ -6,7 +6,7 @@ from loaders import Loader
 from problems import classification, measured, weights
 
 import gpunet as gn
-from gpunet.device import current_device
+from gpunet.default_device import current_device
 from gpunet.training import loading
 from gpunet.training.step.graph import GraphExecutor
 from gpunet.uploads import Staging

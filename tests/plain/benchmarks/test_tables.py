@@ -20,7 +20,7 @@ def tables(monkeypatch):
     return tables
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu", "matmul"])
+@pytest.mark.parametrize("name", ["gpu", "core", "cpu", "matmul"])
 def test_the_tables_match_the_results(tables, name):
     path, table = tables.TABLES[name]
     text = path.read_text(encoding="utf-8")
@@ -28,9 +28,10 @@ def test_the_tables_match_the_results(tables, name):
 
 
 def test_no_measured_value_is_outside_the_tables(tables):
-    for name in ("gpu", "cpu"):
-        path, _ = tables.TABLES[name]
-        text = tables.regenerated(path.read_text(encoding="utf-8"), name, iter(()))
+    for names in (("gpu", "core"), ("cpu",)):
+        text = tables.TABLES[names[0]][0].read_text(encoding="utf-8")
+        for name in names:
+            text = tables.regenerated(text, name, iter(()))
         assert FIGURE.findall(text) == []
 
 
@@ -93,6 +94,21 @@ def test_the_gpu_table_shows_gpu_date_commit_speeds_and_ratios(tables, tmp_path)
     assert "| 8-8-3/4 | 20.0 µs | 5x slower | - | - | - | - |" in text
     assert "8x8x8" not in text
     assert "No section failed: [full report](benchmarks/results/a-gpu/report.md)" in text
+
+
+def test_the_table_of_one_core_shows_cpu_date_commit_and_ratios(tables, tmp_path):
+    peers = [
+        {"name": "gpunet", "status": "ok", "step": [1e-5, 2e-5, 3e-5]},
+        {"name": "torch", "status": "ok", "step": [1e-4] * 3, "ratio": [4.5, 5, 5.5]},
+        {"name": "jax", "status": "differs: loss by 1"},
+        {"name": "jax-scan", "status": "ok", "step": [1e-5] * 3, "ratio": [0.4, 0.5, 0.6]},
+    ]
+    environment = {"cpu": "A CPU", "time": "2030-01-02T03:04", "commit": "abcdef0123456"}
+    content = {"schema": "gpunet peers 1", "environment": environment, "nets": {"8-8-3/4": peers}}
+    kept(tmp_path, "cpu-a/peers.json", content)
+    text = "\n".join(tables.core(tmp_path))
+    assert "on one core of A CPU, 2030-01-02, commit abcdef0123; medians:" in text
+    assert "| 8-8-3/4 | 20.0 µs | - | 5x slower | - | - | 2x faster |" in text
 
 
 def test_the_table_of_matrix_products_shows_each_kernel_at_one_size(tables, tmp_path):

@@ -187,7 +187,7 @@ def test_a_category_in_a_single_training_row_is_unknown_so_that_unknown_is_train
 
 
 def test_a_table_of_unique_text_is_rejected():
-    with pytest.raises(DataError, match="no text comes in two training rows"):
+    with pytest.raises(DataError, match="no text occurs in two training rows"):
         fitted(x=[*"abcdefghij"] * 2, rows=np.arange(10))
 
 

@@ -12,7 +12,8 @@ from every_layer import EXAMPLES
 
 import gpunet as gn
 from gpunet.data import Column, Standardizer, TableSchema
-from gpunet.interop.onnx_layers import ACTIVATIONS, LAYERS
+from gpunet.interop.onnx_activations import ACTIVATIONS
+from gpunet.interop.onnx_layers import LAYERS
 from gpunet.ops.activations import FUNCTIONS
 
 TOLERANCE = 1e-5

@@ -10,8 +10,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import gpunet as gn
-from gpunet.device import CACHE_LINE
 from gpunet.errors import ArgumentError, ShapeError, StateError
+from gpunet.memory import CACHE_LINE
 
 X = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import batch_norm, batch_norm_backward, batch_statistics
-from gpunet.ops._batch_norm import Running
+from gpunet.ops._batch_statistics import Running
 
 SHAPES = [(2, 1), (7, 5), (64, 3), (1, 4, 6), (5, 3, 1), (6, 3, 4), (3, 2, 4, 5), (2, 3, 1, 1)]
 TOLERANCE = {np.float32: {"rtol": 1e-5, "atol": 2e-5}, np.float64: {"rtol": 1e-9, "atol": 1e-9}}
