@@ -6,6 +6,8 @@ from the matching built-in exception.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -89,3 +91,11 @@ def located(place: str) -> Iterator[None]:
         yield
     except GpunetError as error:
         raise type(error)(f"{place}{error}") from None
+
+
+def warn(message: str) -> None:
+    """Issue a `GpunetWarning` at the line outside gpunet that called it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gpunet":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, GpunetWarning, stacklevel=level)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from gpunet.bench.check import check
 from gpunet.bench.spec import even_sizes, read_cases
 from gpunet.bench.spec_child import read_spec_in_child
-from gpunet.errors import ArgumentError, GpunetWarning
+from gpunet.errors import ArgumentError, warn
 
 
 def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: float = 60.0, **names: Any) -> None:
@@ -44,7 +43,7 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
         raise ArgumentError(f"{spec}: give the file of a spec or its names ({', '.join(names)}), not both.")
     cases = read_cases(names, Path(source)) if spec is None else read_spec_in_child(Path(spec), {}, limit)
     if notice := even_sizes(cases):
-        warnings.warn(notice, GpunetWarning, stacklevel=2)
+        warn(notice)
     failed = []
     for case in cases:
         title = ", ".join(filter(None, (case.kernel, case.label)))
@@ -52,6 +51,6 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
             if finding.grade == "error":
                 failed.append(f"{title}: {finding.described}")
             elif finding.grade == "warning":
-                warnings.warn(f"{title}: {finding.described}", GpunetWarning, stacklevel=2)
+                warn(f"{title}: {finding.described}")
     if failed:
         raise AssertionError("\n".join(failed))

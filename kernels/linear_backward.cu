@@ -23,9 +23,6 @@
 #ifndef TILE
 #define TILE 64, 64, 8, 32, 32, 8, 4
 #endif
-#ifndef COLUMN_SUMS
-#define COLUMN_SUMS 0
-#endif
 #ifndef VECTOR_INPUTS
 #define VECTOR_INPUTS 0
 #endif

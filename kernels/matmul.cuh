@@ -31,6 +31,23 @@
 #define GRADIENT 0
 #endif
 
+// The options of matmul_tiled, matmul_mma and matmul_mma3 (matmul_tiled.cu).
+#ifndef MIN_BLOCKS
+#define MIN_BLOCKS 1
+#endif
+#ifndef VECTOR_A
+#define VECTOR_A 0
+#endif
+#ifndef VECTOR_B
+#define VECTOR_B 0
+#endif
+#ifndef VECTOR_C
+#define VECTOR_C 0
+#endif
+#ifndef COLUMN_SUMS
+#define COLUMN_SUMS 0
+#endif
+
 // The operations on an element of op(a) op(b) while it is in a register: bias and activation cost no memory traffic of
 // their own.
 template <typename F, bool TIMES_DERIVATIVE>

@@ -27,21 +27,6 @@
 #ifndef TILE
 #define TILE 64, 64, 8, 32, 32, 8, 4
 #endif
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 1
-#endif
-#ifndef VECTOR_A
-#define VECTOR_A 0
-#endif
-#ifndef VECTOR_B
-#define VECTOR_B 0
-#endif
-#ifndef VECTOR_C
-#define VECTOR_C 0
-#endif
-#ifndef COLUMN_SUMS
-#define COLUMN_SUMS 0
-#endif
 
 using Shape = TileShape<TILE>;
 using Product = TiledProduct<Shape, TRANSPOSE_A, TRANSPOSE_B, VECTOR_A, VECTOR_B, VECTOR_C, COLUMN_SUMS>;

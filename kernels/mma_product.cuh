@@ -25,21 +25,6 @@
 #ifndef TILE
 #define TILE 128, 128, 16, 64, 32, 0, 0, 2, 1
 #endif
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 1
-#endif
-#ifndef VECTOR_A
-#define VECTOR_A 0
-#endif
-#ifndef VECTOR_B
-#define VECTOR_B 0
-#endif
-#ifndef VECTOR_C
-#define VECTOR_C 0
-#endif
-#ifndef COLUMN_SUMS
-#define COLUMN_SUMS 0
-#endif
 
 constexpr int SIZES[] = {TILE};
 constexpr int BM = SIZES[0], BN = SIZES[1], BK = SIZES[2], WM = SIZES[3], WN = SIZES[4], STAGES = SIZES[7];

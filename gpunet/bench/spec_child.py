@@ -11,14 +11,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 from gpunet.bench.child import LimitError, call_with_limit
 from gpunet.bench.spec import Case, errors_with_line, read_spec
 from gpunet.errors import ArgumentError, KernelError
 
 SHOWN = 1_000_000
-"""How many characters a spec may print."""
+"""How many bytes a spec may print."""
 
 GRACE = 5.0
 """Seconds that the child has after the limit to write its stack frames and exit."""
@@ -76,21 +76,22 @@ def left_in_child(**_: Any) -> Any:
     raise AssertionError("call the function in a process that reads the spec")
 
 
-class _Shown(io.TextIOBase):
-    """Standard output that goes to stderr, up to a number of characters."""
+class _Shown(io.FileIO):
+    """The file of stderr, up to a number of bytes."""
 
-    def __init__(self) -> None:
-        self.left = SHOWN
+    left = SHOWN
 
-    def write(self, text: str) -> int:
-        self.left -= len(text)
+    def write(self, data: Any) -> int:
+        self.left -= memoryview(data).nbytes
         if self.left < 0:
-            raise RuntimeError(f"printed more than {SHOWN:,} characters")
-        assert sys.__stderr__ is not None
-        return sys.__stderr__.write(text)
+            raise RuntimeError(f"printed more than {SHOWN:,} bytes")
+        return super().write(data)
 
 
 def show_prints() -> None:
-    """Redirect what this process prints to stderr, up to `SHOWN` characters."""
+    """Redirect what this process prints to stderr, up to `SHOWN` bytes."""
     os.dup2(2, 1)
-    sys.stdout = sys.stderr = _Shown()
+    shown = _Shown(2, "w", closefd=False)
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        cast(io.BufferedWriter, shown), "utf-8", "backslashreplace", write_through=True
+    )

@@ -21,12 +21,18 @@ from gpunet.cli.plot import plot
 from gpunet.cli.train import train
 from gpunet.cli.tune import tune
 from gpunet.cli.use import evaluate, predict
-from gpunet.errors import GpunetError, GpunetWarning
+from gpunet.errors import CompileError, GpunetError, GpunetWarning, KernelError
 from gpunet.startup import INTERRUPTED, exit_now
 
 
+class _NotDone(click.ClickException):
+    """A command that could not do its work."""
+
+    exit_code = 2
+
+
 class _Commands(click.Group):
-    """A group whose commands report user errors in one line, and Ctrl-C with exit code 130."""
+    """A group whose commands report user errors in one line, with the exit codes of `main`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -38,9 +44,14 @@ class _Commands(click.Group):
             raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(printable(f"{where}{error.strerror or error}")) from error
+            raise _NotDone(printable(f"{where}{error.strerror or error}")) from error
+        except CompileError as error:  # the compiler's log has several lines
+            raise _NotDone(str(error)) from error
         except GpunetError as error:
-            raise click.ClickException(printable(" ".join(str(error).split()))) from error
+            kind = click.ClickException if isinstance(error, KernelError) else _NotDone
+            raise kind(printable(" ".join(str(error).split()))) from error
+        except MemoryError as error:
+            raise _NotDone(f"out of memory; choose smaller sizes. {error}".strip()) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
@@ -66,7 +77,11 @@ def _show(message: Warning | str, *_: Any, **__: Any) -> None:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(gpunet.__version__, prog_name="gpunet")
 def main() -> None:
-    """Train small neural networks on the CPU or an NVIDIA GPU, and use them."""
+    """Train small neural networks on the CPU or an NVIDIA GPU, and use them.
+
+    Exit codes: 0 done; 1 done, but a kernel is wrong or the training diverged; 2 not done: a wrong option, a file or a
+    device that cannot be used, a source that does not compile; 130 interrupted by Ctrl-C.
+    """
 
 
 for command in (train, evaluate, predict, plot, compare, export, bench, tune, check, info):

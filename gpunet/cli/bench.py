@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +18,7 @@ from gpunet.bench.table import lines
 from gpunet.cli.bench_file import FILE_COMMAND
 from gpunet.cli.options import described_device, device_option
 from gpunet.device import get_device
-from gpunet.errors import GpunetError, KernelError
-
-
-class BadInput(click.ClickException):
-    """Invalid input, reported in one line with exit code 2."""
-
-    exit_code = 2
-
-
-@contextmanager
-def bad_input() -> Iterator[None]:
-    """Convert errors in the user's input to `BadInput`."""
-    try:
-        yield
-    except (KernelError, BrokenPipeError):  # wrong results have exit code 1; `gpunet bench ... | head` closes the pipe
-        raise
-    except MemoryError as error:
-        raise BadInput(f"out of memory; choose smaller sizes. {error}".strip()) from error
-    except OSError as error:
-        raise BadInput(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")) from error
-    except GpunetError as error:
-        raise BadInput(" ".join(str(error).split())) from error
+from gpunet.errors import ArgumentError
 
 
 class _Bench(click.Group):
@@ -51,7 +28,7 @@ class _Bench(click.Group):
         if args and args[0].endswith(".cu"):
             return args[0], FILE_COMMAND, args[1:]
         if args and self.get_command(ctx, args[0]) is None:
-            raise BadInput(f"unknown kernel {args[0]!r}; use one of {', '.join(OPS)}, a FILE.cu, or compare.")
+            raise ArgumentError(f"unknown kernel {args[0]!r}; use one of {', '.join(OPS)}, a FILE.cu, or compare.")
         return super().resolve_command(ctx, args)
 
 
@@ -70,34 +47,33 @@ def _words(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[s
 
 
 def _measure(op: str, device: str, out: Path | None, draw: bool, **options: Any) -> None:
-    with bad_input():
-        request = Request(op, device=device, **options)
-        request.by_size()
-        place = None if out is None else _place(out, f"{op}-{get_device(device).name.replace(':', '')}.json")
-        if draw:
-            check_matplotlib()
-            if place is None:
-                raise BadInput("--plot saves its figures next to the results; add --out FOLDER.")
-        counted = get_device(device).name == "sim"
-        on_gpu = get_device(device).name.startswith("cuda")
-        library = ", blas in TF32 (CUPY_TF32=1)" if on_gpu and library_uses_tf32(request.dtype) else ""
-        how = ", counted, not timed" if counted else library
-        click.echo(f"{op}, {request.dtype}, on {described_device(device)}{how}\n")
-        shown: list[Row] = []
+    request = Request(op, device=device, **options)
+    request.by_size()
+    place = None if out is None else _place(out, f"{op}-{get_device(device).name.replace(':', '')}.json")
+    if draw:
+        check_matplotlib()
+        if place is None:
+            raise ArgumentError("--plot saves its figures next to the results; add --out FOLDER.")
+    counted = get_device(device).name == "sim"
+    on_gpu = get_device(device).name.startswith("cuda")
+    library = ", blas in TF32 (CUPY_TF32=1)" if on_gpu and library_uses_tf32(request.dtype) else ""
+    how = ", counted, not timed" if counted else library
+    click.echo(f"{op}, {request.dtype}, on {described_device(device)}{how}\n")
+    shown: list[Row] = []
 
-        def show(rows: list[Row]) -> None:
-            for line in lines(rows, head=not shown, counted=counted):
-                click.echo(line)
-            shown.extend(rows)
+    def show(rows: list[Row]) -> None:
+        for line in lines(rows, head=not shown, counted=counted):
+            click.echo(line)
+        shown.extend(rows)
 
-        report = run(request, show)
-        if report.ceilings:
-            copy, product = report.ceilings.bytes_per_second / 1e9, report.ceilings.flops_per_second / 1e9
-            click.echo(f"\nceilings: a large copy {copy:,.4g} GB/s, a large matrix product {product:,.4g} GFLOP/s")
-        if place is not None:
-            report.write(place)
-            pictures = plot(report, place.with_suffix("")) if draw else []
-            click.echo(f"see {', '.join(map(str, (place, *pictures)))}")
+    report = run(request, show)
+    if report.ceilings:
+        copy, product = report.ceilings.bytes_per_second / 1e9, report.ceilings.flops_per_second / 1e9
+        click.echo(f"\nceilings: a large copy {copy:,.4g} GB/s, a large matrix product {product:,.4g} GFLOP/s")
+    if place is not None:
+        report.write(place)
+        pictures = plot(report, place.with_suffix("")) if draw else []
+        click.echo(f"see {', '.join(map(str, (place, *pictures)))}")
     if any(row.fault for row in report.rows):
         raise click.exceptions.Exit(1)
 
@@ -155,7 +131,6 @@ for name in OPS:
 @click.argument("b", type=click.Path(path_type=Path))
 def compare(a: Path, b: Path) -> None:
     """Print the ratios of the times in A to those in B, and mark the differences that exceed the spread."""
-    with bad_input():
-        reports = Report.read(a), Report.read(b)
+    reports = Report.read(a), Report.read(b)
     for line in compare_reports(*reports):
         click.echo(line)

@@ -15,10 +15,10 @@ from gpunet.bench.spec import Case
 from gpunet.bench.spec_child import read_spec_in_child
 from gpunet.bench.table import time_text
 from gpunet.bench.versus import Measured
-from gpunet.cli.check import FILE, Unusable, counted_text, read_macros
+from gpunet.cli.check import FILE, counted_text, read_macros
 from gpunet.cli.options import described_device, device_option, json_line, json_option
 from gpunet.device import get_device
-from gpunet.errors import ArgumentError, CompileError, DTypeError, KernelError, ShapeError
+from gpunet.errors import ArgumentError, KernelError
 
 LINE = "{:<24}  {:<24}  {:<32}  {}".format
 
@@ -61,7 +61,7 @@ def FILE_COMMAND(
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     found = get_device(device).name
     if found == "cpu" and device != "auto":
-        raise Unusable("a kernel runs on --device cuda or sim, not on the CPU.")
+        raise ArgumentError("a kernel runs on --device cuda or sim, not on the CPU.")
     name = "sim" if found == "cpu" else found
 
     def measure(number: int, case: Case) -> list[Measured]:
@@ -73,18 +73,13 @@ def FILE_COMMAND(
             return [Measured(case.kernel, str(error))]
 
     results: list[dict[str, Any]] = []
-    try:
-        cases = read_spec_in_child(spec_path, macros, limit)
-        say(f"{path.name} on {described_device(device) if name == found else name}")
-        for number, case in enumerate(cases):
-            rows = measure(number, case)
-            for row in rows:
-                say(_line(case, row))
-            results.append({"case": case.label, "rows": [_told(row) for row in rows]})
-    except (ArgumentError, DTypeError, ShapeError) as error:
-        raise Unusable(" ".join(str(error).split())) from error
-    except CompileError as error:  # the log has lines of its own
-        raise click.ClickException(str(error)) from error
+    cases = read_spec_in_child(spec_path, macros, limit)
+    say(f"{path.name} on {described_device(device) if name == found else name}")
+    for number, case in enumerate(cases):
+        rows = measure(number, case)
+        for row in rows:
+            say(_line(case, row))
+        results.append({"case": case.label, "rows": [_told(row) for row in rows]})
     if as_json:
         click.echo(json_line({"file": str(path), "device": name, "cases": results}))
     ctx.exit(any(row["fault"] for result in results for row in result["rows"]))

@@ -14,7 +14,7 @@ from gpunet.bench.signature import compiler_options, expressions, read_kernels
 from gpunet.bench.spec import Case, even_sizes
 from gpunet.bench.spec_child import read_spec_in_child
 from gpunet.cli.options import json_line, json_option
-from gpunet.errors import ArgumentError, CompileError, DTypeError, MissingPackageError, ShapeError
+from gpunet.errors import ArgumentError, MissingPackageError
 from gpunet.simulator.findings import GRADES
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -22,12 +22,6 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ONLY_COMPILED = (
     "Only compiled. To find races and wrong results, describe the launch: --spec SPEC.py (gpunet/simulator/README.md)."
 )
-
-
-class Unusable(click.ClickException):
-    """An invalid command or spec."""
-
-    exit_code = 2
 
 
 def read_macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -69,33 +63,27 @@ def check(
     --spec, also runs a kernel in check mode on the CPU, in a separate process, and compares its results with a NumPy
     reference. Reports every race, out-of-bounds access, divergent barrier, read of uninitialized memory and wrong
     result with its grade (error, warning, benign), call stack and advice. `// gpunet: allow race` on a line makes its
-    races benign. A spec is Python that runs: use only those that you trust. Exit codes: 0 no errors, 1 errors found,
-    2 invalid command or spec.
+    races benign. A spec is Python that runs: use only those that you trust.
     """
     if no_compile and spec_path is None:
-        raise Unusable("--no-compile needs --spec; otherwise there is nothing to check.")
+        raise ArgumentError("--no-compile needs --spec; otherwise there is nothing to check.")
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
+    source = read_kernels(path)
+    cases = read_spec_in_child(spec_path, macros, limit) if spec_path else []
+    variants = [compiler_options(path, options) for options in [c.options for c in cases] or [macros]]
+    wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
     try:
-        source = read_kernels(path)
-        cases = read_spec_in_child(spec_path, macros, limit) if spec_path else []
-        variants = [compiler_options(path, options) for options in [c.options for c in cases] or [macros]]
-        wanted = dict.fromkeys(name for case in cases for name in expressions(case.kernel))
-        try:
-            rows = None if no_compile else _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
-        except (MissingPackageError, nvrtc.MissingHeaderError) as missing:
-            if isinstance(missing, nvrtc.MissingHeaderError) and not cases:
-                raise
-            rows = None
-            click.echo(f"Notice: {missing}", err=True)
-        results = _results(path, cases, limit, say)
-        if notice := even_sizes(cases):
-            click.echo(f"Notice: {notice}", err=True)
-    except (ArgumentError, DTypeError, ShapeError) as error:
-        raise Unusable(" ".join(str(error).split())) from error
-    except CompileError as error:  # the compiler's log has several lines
-        raise click.ClickException(str(error)) from error
+        rows = None if no_compile else _resources(source, path, dict.fromkeys(variants), list(wanted), arch, say)
+    except (MissingPackageError, nvrtc.MissingHeaderError) as missing:
+        if isinstance(missing, nvrtc.MissingHeaderError) and not cases:
+            raise
+        rows = None
+        click.echo(f"Notice: {missing}", err=True)
+    results = _results(path, cases, limit, say)
+    if notice := even_sizes(cases):
+        click.echo(f"Notice: {notice}", err=True)
     if rows is None and not results:
-        raise click.ClickException("nothing was checked: install NVRTC, or run a kernel on the CPU with --spec.")
+        raise ArgumentError("nothing was checked: install NVRTC, or run a kernel on the CPU with --spec.")
     if not results:
         say(ONLY_COMPILED)
     if as_json:

@@ -46,7 +46,7 @@ def _native_kernels() -> str:
     if reason := compiler.why_unavailable():
         return f"not usable: {reason}"
     found = compiler.find_compiler()
-    return f"usable, with {found.version} ({' '.join(found.command)})"
+    return f"usable for C++ kernels on the CPU, with {found.version} ({' '.join(found.command)})"
 
 
 def _simulated_gpu() -> str:
@@ -57,7 +57,7 @@ def _simulated_gpu() -> str:
         compiler = find_compiler()
     except DeviceError as error:
         return f"not usable: {str(error).removeprefix('sim: ')}"
-    return f"usable, with g++ {compiler.version} ({compiler.path})"
+    return f"usable as a simulated GPU, with g++ {compiler.version} ({compiler.path})"
 
 
 def _driver() -> tuple[str, str]:

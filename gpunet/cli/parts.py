@@ -16,7 +16,7 @@ from gpunet.cli.run import CONFIG, Settings
 from gpunet.data import Dataset, LabelledTable, TableOptions, TableSchema, Task, load, split_indices
 from gpunet.data.labels import label_indices
 from gpunet.data.sources import kind_of
-from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.errors import ArgumentError, DataError, GpunetWarning, warn
 
 SPLIT_SEED = 0
 """The seed of the division into parts: it does not depend on --seed, so that test rows never train any run."""
@@ -152,7 +152,7 @@ def held_out(folder: Path, data: str) -> Dataset | None:
     if kind_of(data) == "table" or load(data, task=settings.task).test is None:
         why = "changed since the run began" if share else "the run held out no test part of it"
         message = f"{data}: {why}; all of its rows count, also those that trained the model."
-        warnings.warn(message, GpunetWarning, stacklevel=2)
+        warn(message)
     return None
 
 

@@ -224,7 +224,7 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
         raise click.UsageError(f"{', '.join(names)}: cannot change with --resume; leave it out.")
     begun = Settings.read(folder)
     settings = replace(begun, **{name: ctx.params[name] for name in given & {"epochs", "device"}})
-    if begun.schedule in recipe.ENDING and settings.epochs > begun.epochs:
+    if begun.schedule in recipe.ENDING and settings.epochs != begun.epochs:
         raise ArgumentError(
             f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; start a new run with --epochs "
             f"{settings.epochs}, or with --schedule constant, which can be prolonged."

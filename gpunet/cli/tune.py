@@ -16,11 +16,11 @@ from gpunet.bench.table import time_text
 from gpunet.bench.timing import Spread, ratios
 from gpunet.bench.tune import Result, linear_sizes, step_products
 from gpunet.bench.tune import tune as tune_products
-from gpunet.cli.bench import BadInput, bad_input
 from gpunet.cli.options import described_device, device_option
 from gpunet.cli.run import Settings
 from gpunet.default_device import use_device
 from gpunet.device import CPU, get_device
+from gpunet.errors import ArgumentError
 from gpunet.models import load
 from gpunet.models.files import MODEL
 from gpunet.ops import tuned
@@ -51,30 +51,29 @@ def tune(
     gpunet uses them from then on. Another order of summation changes the last bits of results: to resume a run bit for
     bit, do not tune before. The device "sim" checks every combination and saves none.
     """
-    with bad_input():
-        if (path is None) == (sizes is None):
-            raise BadInput("give either a run's folder or model file, or layer sizes such as --sizes 784-128-10.")
-        products = _of_model(path, batch_size) if path else _of_sizes(sizes or "", batch_size)
-        place = get_device(device)
-        if place is CPU:
-            raise BadInput(f"on {described_device(device)}: the CPU uses BLAS, which has nothing to tune; use a GPU.")
-        simulated = place.name == "sim"
-        if not simulated:
-            _check_writable(tuned.table_path())
-        if precision != "float32" and products[0].dtype != np.float32:
-            raise BadInput(f"--precision {precision}: the model is {products[0].dtype}; use a float32 model.")
-        found = tune_products(products, place, None if simulated else clock_of(place), precision=precision)
-        named = f" in {precision}" if precision != "float32" else ""
-        click.echo(f"{products[0].dtype}{named}, on {described_device(device)}, {tuned.gpu_name(place)}\n")
-        results = []
-        for result in found:
-            results.append(result)
-            for line in _lines(result):
-                click.echo(line)
-        if simulated:
-            click.echo("\nEvery choice was checked. None is saved, as the simulated GPU cannot be timed.")
-        elif winners := {(result.kernel, result.product): result.winner for result in results if result.winner}:
-            click.echo(f"\nsaved in {tuned.keep(place, winners)}")
+    if (path is None) == (sizes is None):
+        raise ArgumentError("give either a run's folder or model file, or layer sizes such as --sizes 784-128-10.")
+    products = _of_model(path, batch_size) if path else _of_sizes(sizes or "", batch_size)
+    place = get_device(device)
+    if place is CPU:
+        raise ArgumentError(f"on {described_device(device)}: the CPU uses BLAS, which has nothing to tune; use a GPU.")
+    simulated = place.name == "sim"
+    if not simulated:
+        _check_writable(tuned.table_path())
+    if precision != "float32" and products[0].dtype != np.float32:
+        raise ArgumentError(f"--precision {precision}: the model is {products[0].dtype}; use a float32 model.")
+    found = tune_products(products, place, None if simulated else clock_of(place), precision=precision)
+    named = f" in {precision}" if precision != "float32" else ""
+    click.echo(f"{products[0].dtype}{named}, on {described_device(device)}, {tuned.gpu_name(place)}\n")
+    results = []
+    for result in found:
+        results.append(result)
+        for line in _lines(result):
+            click.echo(line)
+    if simulated:
+        click.echo("\nEvery choice was checked. None is saved, as the simulated GPU cannot be timed.")
+    elif winners := {(result.kernel, result.product): result.winner for result in results if result.winner}:
+        click.echo(f"\nsaved in {tuned.keep(place, winners)}")
     ctx.exit(any(result.faults for result in results))
 
 
@@ -86,7 +85,7 @@ def _of_model(path: Path, batch_size: int | None) -> list[Product]:
         batch_size = Settings.read(path).batch_size
     products = step_products(linear_sizes(model), _required(batch_size), model.dtype)
     if not products:
-        raise BadInput(f"{path}: the model has no linear layer, so there is nothing to tune.")
+        raise ArgumentError(f"{path}: the model has no linear layer, so there is nothing to tune.")
     return products
 
 
@@ -97,7 +96,7 @@ def _of_sizes(sizes: str, batch_size: int | None) -> list[Product]:
 
 def _required(batch_size: int | None) -> int:
     if batch_size is None:
-        raise BadInput("give the rows of a training step, such as --batch-size 128.")
+        raise ArgumentError("give the rows of a training step, such as --batch-size 128.")
     return batch_size
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 
 import click
@@ -17,9 +16,10 @@ from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
-from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
+from gpunet.models.files import MODEL
 
 MORE_METRICS: dict[str | None, tuple[str, ...]] = {
     "classification": ("auc", "log_loss"),
@@ -87,8 +87,9 @@ def predict(
     standard input). It has the columns of the table that the model was trained on, in any order; for other models, one
     column per feature, in order.
     """
-    if out is not None and out.exists() and input_path.exists() and out.samefile(input_path):
-        raise ArgumentError(f"--out {out}: this is the input, which would be overwritten; choose another file.")
+    for what, used in (("input", input_path), ("model", model_path / MODEL if model_path.is_dir() else model_path)):
+        if out is not None and out.exists() and used.exists() and out.samefile(used):
+            raise ArgumentError(f"--out {out}: this is the {what}, which would be overwritten; choose another file.")
     model = open_model(model_path, device)
     schema = model.schema
     table = read_table(input_path) if schema is None else schema.open(input_path)
@@ -96,7 +97,7 @@ def predict(
         raise DataError(f"--keep: {input_path} has no column {listing(unknown)}; it has {listing([*table.frame])}.")
     if table.blank:
         rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
-        warnings.warn(f"{input_path}: {rows} no prediction.", GpunetWarning, stacklevel=2)
+        warn(f"{input_path}: {rows} no prediction.")
     X = (schema or TableSchema.of_numbers(table)).encode(table)
     predictions = model.predict(X)
     names, columns = [*keep], []

@@ -44,7 +44,7 @@ class ClassWeights(Versioned):
             weight: row weights (rows,), included in "balanced".
 
         Raises:
-            ArgumentError: a weight names an unknown class, or all weights are zero.
+            ArgumentError: a weight names an unknown class, all weights are zero, or "balanced" gives too large ones.
         """
         if isinstance(self.given, str):
             self.known = _balanced(_sizes(target, weight, len(classes)))
@@ -94,9 +94,13 @@ def _checked(given: ClassWeight) -> Any:
     return _not_zero(weights)
 
 
+def _out_of_range(weights: np.ndarray) -> bool:
+    return bool(((weights > LARGEST) | ((weights > 0) & (weights < 1 / LARGEST))).any())
+
+
 def _check_range(weights: np.ndarray) -> None:
     """Raise `ArgumentError` for weights that underflow in float32, or whose sum over a batch overflows."""
-    if ((weights > LARGEST) | ((weights > 0) & (weights < 1 / LARGEST))).any():
+    if _out_of_range(weights):
         raise ArgumentError(
             f"class_weight must hold 0 or numbers from {1 / LARGEST:g} to {LARGEST:g}; only their ratios "
             "matter, so scale them."
@@ -119,7 +123,13 @@ def _by_name(given: Mapping[str, float], classes: tuple[str, ...]) -> np.ndarray
 def _balanced(sizes: np.ndarray) -> np.ndarray:
     """Return weights inversely proportional to the class sizes, with a mean of 1 over all rows; 1 for empty classes."""
     present = sizes > 0
-    return np.where(present, sizes.sum() / (np.count_nonzero(present) * np.where(present, sizes, 1)), 1.0)
+    weights = np.where(present, sizes.sum() / (np.count_nonzero(present) * np.where(present, sizes, 1)), 1.0)
+    if _out_of_range(weights):
+        raise ArgumentError(
+            f"class_weight='balanced' gives weights up to {weights.max():.3g}, above {LARGEST:g}: the sample weights "
+            "of the classes differ too much."
+        )
+    return weights
 
 
 def _sizes(target: np.ndarray, weight: np.ndarray | None, classes: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from gpunet.data.table.schema import Missing, TableSchema
 from gpunet.data.table.tables import Table
 from gpunet.data.table.targets import new_targets
 from gpunet.data.table.text_format import AS_FOUND, ReadOptions
-from gpunet.errors import DataError, GpunetWarning
+from gpunet.errors import DataError, GpunetWarning, warn
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class LabelledTable:
         y, classes = new_targets(table, target, task)
         if classes is None and (why := why_identifier(target, y)):
             message = f"{table.name}: the target {target!r} looks like an identifier ({why}); another one may be meant."
-            warnings.warn(message, GpunetWarning, stacklevel=2)
+            warn(message)
         if options.missing == "drop":
             table = _complete(table, target, options)
             y, classes = new_targets(table, target, task)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,14 +14,14 @@ from gpunet.data.checks import as_dtype, check_samples
 from gpunet.data.frames import frame_columns
 from gpunet.data.indices import check_indices, check_range
 from gpunet.device import Array, on_device
-from gpunet.errors import ArgumentError, GpunetWarning, ShapeError, StateError
+from gpunet.errors import ArgumentError, ShapeError, StateError
 from gpunet.files import write_arrays
 from gpunet.layers import Layer
 from gpunet.losses import Task
 from gpunet.models.configs import layer_config
 from gpunet.models.freezing import matching
 from gpunet.models.inference import LARGEST_BATCH, run_native
-from gpunet.models.predictions import decoded, probabilities
+from gpunet.models.predictions import decoded, probabilities, warn_of_not_finite
 
 SCALERS = "input_scaler", "target_scaler"
 
@@ -104,26 +103,22 @@ class Model(Layer):
                 layer takes indices.
 
         Warns:
-            GpunetWarning: outputs are NaN.
+            GpunetWarning: outputs are NaN or infinite.
 
         Raises:
             DataError: features are empty, not finite, or too large for the model's dtype; indices are out of range.
         """
         y = self.ready_outputs(self.prepare(X))
-        if wrong := int(np.isnan(y.reshape(len(y), -1)).any(axis=1).sum()):
-            warnings.warn(
-                f"the outputs of {wrong:,} of {len(y):,} rows are NaN: weights are NaN, as after a training that "
-                "diverged, or the forward pass overflows.",
-                GpunetWarning,
-                stacklevel=2,
-            )
+        warn_of_not_finite(
+            "outputs", y, "weights are, as after a training that diverged, or the forward pass overflows"
+        )
         return y
 
     def ready_outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the raw outputs for features that `prepare` returned."""
         y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
-        with device.activate():
+        with device.activate(), np.errstate(all="ignore"):
             if device.xp is np and run_native(self, vars(self).setdefault("_inference", {}), x, y):
                 return y
             for start in range(0, len(x), LARGEST_BATCH):
@@ -184,7 +179,11 @@ class Model(Layer):
             values in the units of the training targets. Binary outputs and values are (rows,) for one output, else
             (rows, outputs).
         """
-        return self.decode(self.outputs(X), self.task)
+        y = self.outputs(X)
+        predictions = self.decode(y, self.task)
+        if predictions.dtype.kind == "f" and np.isfinite(y).all():
+            warn_of_not_finite("predictions", predictions, f"they overflow in {predictions.dtype}")
+        return predictions
 
     def decode(self, y: np.ndarray, task: Task | None) -> np.ndarray:
         """Convert raw outputs to the predictions of a task; see `predict`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.data import Standardizer
-from gpunet.errors import StateError
+from gpunet.errors import StateError, warn
 from gpunet.losses import Task
 from gpunet.ops import cosine_similarity, softmax
 from gpunet.ops.activations import activation_function
@@ -19,11 +19,11 @@ def decoded(
         return _named(y.argmax(axis=-1), classes)
     if task == "similarity":
         return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
-    if task == "counts":
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        if task == "counts":
             y = np.exp(y)
-    if target_scaler is not None:
-        y = target_scaler.invert(y.reshape(len(y), *target_scaler.mean.shape))
+        if target_scaler is not None:
+            y = target_scaler.invert(y.reshape(len(y), *target_scaler.mean.shape))
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     return _named((y > 0).astype(np.int64), classes) if task == "binary" else y
@@ -32,11 +32,18 @@ def decoded(
 def probabilities(y: np.ndarray, task: Task | None) -> np.ndarray:
     """Return the probabilities for raw outputs (rows, ...); see `Model.predict_proba`."""
     if task == "classification":
-        return np.asarray(softmax(y))
+        with np.errstate(invalid="ignore"):  # of infinite logits
+            return np.asarray(softmax(y))
     if task != "binary":
         raise StateError(f"predict_proba needs a model trained as a classifier; this model's task is {task}.")
     p = np.asarray(activation_function("sigmoid")(y))
     return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+
+def warn_of_not_finite(what: str, values: np.ndarray, why: str) -> None:
+    """Warn if rows of predicted values are NaN or infinite."""
+    if wrong := int((~np.isfinite(values.reshape(len(values), -1))).any(axis=1).sum()):
+        warn(f"the {what} of {wrong:,} of {len(values):,} rows are NaN or infinite: {why}.")
 
 
 def _named(labels: np.ndarray, classes: tuple[str, ...] | None) -> np.ndarray:

@@ -76,9 +76,9 @@ def softmax_cross_entropy(
     """
     label_smoothing = real("softmax_cross_entropy: label_smoothing", label_smoothing, 0, 1, closed="both")
     array_module(logits=logits, target=target)
-    floats = target if target.ndim == max(logits.ndim, 2) else None
-    xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     _check_shapes(logits, target, weight, class_weight)
+    floats = target if target.ndim == logits.ndim else None
+    xp = float_module("softmax_cross_entropy", logits=logits, target=floats, weight=weight, class_weight=class_weight)
     if type(target) is np.ndarray and floats is None:  # a recorded step checks its labels elsewhere
         check_range(target, logits.shape[-1], "target: labels")
     shape = logits.shape

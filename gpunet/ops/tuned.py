@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
@@ -16,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 import numpy as np
 
 from gpunet.device import Device
-from gpunet.errors import ArgumentError, DataError
+from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.files import cache_folder, write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.ops.tiles import CANDIDATES, Tile
@@ -88,7 +87,7 @@ def winners(device: Device) -> Mapping[Key, Winner]:
     try:
         return read(table_path()).get(gpu_name(device), {})
     except (OSError, DataError) as error:
-        warnings.warn(f"matrix products use gpunet's default tiles, not tuned ones: {error}", stacklevel=2)
+        warn(f"matrix products use gpunet's default tiles, not tuned ones: {error}")
         return {}
 
 

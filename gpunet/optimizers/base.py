@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from gpunet.arguments import real, whole
 from gpunet.device import to_host
-from gpunet.errors import ArgumentError, GpunetWarning, StateError
+from gpunet.errors import ArgumentError, StateError, warn
 from gpunet.layers import Layer
 from gpunet.layers.store import FlatStore
 from gpunet.memory import aligned
@@ -162,11 +161,9 @@ class Optimizer(Rule):
             self._step = self._kind_of_step(store)(self, store, progress)
             self._step_versions = versions
             if type(self._step) is ArrayStep and type(before) is not ArrayStep:
-                warnings.warn(
+                warn(
                     f"{type(self).__name__} has no `kernel`: on {store.device.name} its `update_block` runs as array "
-                    "code, which is slower.",
-                    GpunetWarning,
-                    stacklevel=2,
+                    "code, which is slower."
                 )
         return self._step
 

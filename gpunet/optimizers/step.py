@@ -59,7 +59,7 @@ class ArrayStep:
 
     def __call__(self) -> None:
         """Run a step; synchronizes with a GPU."""
-        with self.store.device.activate():
+        with self.store.device.activate(), np.errstate(all="ignore"):
             optimizer, counter = self.optimizer, self.optimizer.counter
             rates = self.parts.table(optimizer.schedule, range(counter.value, counter.value + 1))
             counter.value += 1

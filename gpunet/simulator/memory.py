@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from gpunet.arguments import whole
-from gpunet.errors import GpunetWarning
+from gpunet.errors import warn
 from gpunet.simulator.device import Device
 from gpunet.simulator.findings import Finding
 from gpunet.simulator.stream import counters, refuse_capture
@@ -52,7 +51,7 @@ def collect(kernel: str, found: Sequence[Finding]) -> None:
         return
     for finding in found:
         if finding.grade == "warning":
-            warnings.warn(f"kernel {kernel}: {finding}", GpunetWarning, stacklevel=2)
+            warn(f"kernel {kernel}: {finding}")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from gpunet import native
 from gpunet.cuda import CTYPES
 from gpunet.data import Standardizer
 from gpunet.device import Array, Device
-from gpunet.errors import GpunetWarning
+from gpunet.errors import warn
 from gpunet.ops._gather import gather_batch
 from gpunet.recording import do, records_native
 from gpunet.tape import Tape
@@ -100,11 +99,9 @@ class Batches:
             self._mirrors, self._arrays = [], list(arrays)
             self.on_device, self.place = False, np.zeros(1, np.int64)
             needed = sum(a.nbytes for a in arrays) / 2**20
-            warnings.warn(
+            warn(
                 f"the training data ({needed:,.1f} MiB) does not fit on {self.device.name} ({error}); it stays in host "
-                "memory and every batch is uploaded, which is slower.",
-                GpunetWarning,
-                stacklevel=2,
+                "memory and every batch is uploaded, which is slower."
             )
 
     def _upload(self, arrays: Sequence[np.ndarray]) -> None:

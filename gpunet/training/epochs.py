@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 
 import numpy as np
 
-from gpunet.errors import GpunetWarning, located
+from gpunet.errors import located, warn
 from gpunet.optimizers.progress import LONGEST_RUN
 from gpunet.training.batches import Batches, NextRows
 from gpunet.training.callbacks import Callback
@@ -51,11 +50,7 @@ class EpochLoop:
         validated = () if held_out is None else (f"val_{name}" for name in ("loss", *metrics))
         training.columns = ("epoch", *training.running.names, *validated, "lr", "seconds")
         if not model.has_gradients:
-            warnings.warn(
-                "all layers are frozen, so training changes nothing; unfreeze them with model.unfreeze().",
-                GpunetWarning,
-                stacklevel=4,
-            )
+            warn("all layers are frozen, so training changes nothing; unfreeze them with model.unfreeze().")
         self._single = training.ranks.size > 1 or any(map(_acts_on_each_step, training.callbacks))
 
     def run(self, epochs: int) -> None:
@@ -154,12 +149,10 @@ class EpochLoop:
         if portion is not None and step is not None and rows:
             step.seconds = (time.perf_counter() - began) * portion.count / rows
         if skipped and ranks.main:
-            warnings.warn(
+            warn(
                 f"epoch {training.epoch + 1}: from step {skipped} of the training on, gradients were not finite, or "
                 "too large for the optimizer; such steps are skipped, and the weights stay finite. Lower the learning "
-                "rate.",
-                GpunetWarning,
-                stacklevel=6,
+                "rate."
             )
         row = ranks.on_main(partial(self._row, means, began))
         training.optimizer.schedule.observe(row.get("val_loss", row["loss"]))

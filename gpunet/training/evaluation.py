@@ -63,7 +63,8 @@ class Evaluation:
             parts = [(ready(part.x), part.target, part.y, part.weight) for part in self._parts or self._read()]
         outputs, target, y, weight = map(_joined, zip(*parts, strict=True))
         weight = row_weights(self._model, self._loss, weight, len(target))
-        results = {"loss": float(self._loss.value(outputs, target, weight))}
+        with np.errstate(all="ignore"):
+            results = {"loss": float(self._loss.value(outputs, target, weight))}
         if self._loss.task in VALUES:
             outputs, target = self._model.decode(outputs, self._loss.task).reshape(y.shape), y.astype(np.float64)
         if not np.isfinite(outputs).all():  # metrics would raise and end a training that diverged

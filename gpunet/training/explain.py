@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunet.cuda import Launch
 from gpunet.native import Program
+from gpunet.ops.tiles import Tile
 
 PRODUCTS = ("dot", "matmul")
 
@@ -43,7 +44,7 @@ class Explanation(NamedTuple):
     executor: str
 
     def __str__(self) -> str:
-        rows = [("", "kernel", "arrays", "choice", "bytes", "FLOPs")]
+        rows = [("", "kernel", "shapes", "how it runs", "bytes", "FLOPs")]
         for number, node in enumerate(self.nodes, 1):
             shapes = " ".join("x".join(map(str, shape)) or "()" for shape in node.shapes)
             flops = "?" if node.flops is None else f"{node.flops:,}"
@@ -51,7 +52,8 @@ class Explanation(NamedTuple):
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         aligned = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<<>>", widths, strict=True)).format
         work = sum(node.flops or 0 for node in self.nodes)
-        total = f"{len(self.nodes)} nodes, {work:,} FLOPs, buffers of {self.arena_bytes:,} bytes in one allocation"
+        count = f"{len(self.nodes)} node{'s' * (len(self.nodes) != 1)}"
+        total = f"{count}, {work:,} FLOPs per step, buffers of {self.arena_bytes:,} bytes in one allocation"
         return "\n".join([*(aligned(*row).rstrip() for row in rows), total, self.executor])
 
     def __repr__(self) -> str:
@@ -63,7 +65,8 @@ def launch_node(launch: Launch) -> Node:
     options = launch.options
     choice = f"grid {'x'.join(map(str, launch.grid))}, block {'x'.join(map(str, launch.block))}"
     if tile := options.get("TILE"):
-        choice += f", tile {str(tile).replace(',', 'x')}"
+        sizes = str(tile).split(",")
+        choice += f", tile {Tile(*map(int, sizes)) if len(sizes) > 1 else tile}"
     if activation := options.get("ACTIVATION"):
         choice += f", {activation}{'' if not options.get('GRADIENT') else ' backward'}"
     return Node(launch.kernel, tuple(launch.shapes.values()), choice, launch.nbytes, launch.flops)
@@ -75,7 +78,8 @@ def native_nodes(program: Program) -> Iterator[Node]:
         tasks = phase.tasks(program.threads)
         for node in phase.nodes:
             count = sum(any(node is own for own, *_ in task) for task in tasks)
-            choice = "one thread" if phase.division == "WHOLE" else f"{count} x {phase.division.lower()}"
+            tasks_by = f"{count} task{'s' * (count != 1)} by {phase.division.lower()}"
+            choice = "one thread" if phase.division == "WHOLE" else tasks_by
             shapes = tuple(a.shape for a in node.args if isinstance(a, np.ndarray))
             yield Node(node.kernel.name, shapes, choice, *node.cost)
 

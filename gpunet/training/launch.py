@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from typing import Any, Literal
 
-from gpunet.errors import MissingPackageError, RankError
+from gpunet.errors import ArgumentError, MissingPackageError, RankError
 from gpunet.training.watch import time_limit
 
 START_SECONDS = 30
@@ -21,12 +21,23 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 
 def launched() -> Literal["mpi"] | None:
-    """Return "mpi" if mpiexec started this process as one of several ranks, else None; imports nothing."""
+    """Return "mpi" if mpiexec started this process as one of several ranks, else None; imports nothing.
+
+    Raises:
+        ArgumentError: the environment does not have a number of ranks.
+    """
     return "mpi" if _launched_size() > 1 else None
 
 
 def _launched_size() -> int:
-    return max(int(os.environ.get(name) or 1) for name in SIZES)
+    given = {name: os.environ.get(name) or "1" for name in SIZES}
+    for name, size in given.items():
+        if not size.isdecimal():
+            raise ArgumentError(
+                f"the environment variable {name} must be the number of ranks that mpiexec started, got {size!r}; "
+                "unset it to train in one process."
+            )
+    return max(map(int, given.values()))
 
 
 def start_mpi() -> Any:
@@ -34,6 +45,7 @@ def start_mpi() -> Any:
 
     Raises:
         MissingPackageError: no mpi4py, or no MPI library.
+        ArgumentError: as for `launched`.
         RankError: mpiexec belongs to another MPI library.
     """
     try:

@@ -227,6 +227,7 @@ class Trainer(Inspection):
 
         Raises:
             DataError: an index or label in host memory is out of range.
+            ShapeError: the arrays have different numbers of rows.
             ArgumentError: there are fewer rows than ranks.
         """
         return self._steps.run([X, y] if weight is None else [X, y, weight])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tensor_cores import require_tensor_cores
 
 import gpunet as gn
 from gpunet.device import device_of
@@ -211,6 +212,7 @@ def test_norms_and_gates_and_their_gradients(cuda, make, shape, dtype):
 
 @pytest.mark.parametrize("draw", ["standard_normal", "random"])
 def test_3xtf32_has_at_most_twice_the_error_of_a_float32_product(cuda, draw):
+    require_tensor_cores(cuda, "mma3")
     a, b = getattr(np.random.default_rng(0), draw)((2, 256, 256)).astype(np.float32)
     a, b = np.tile(a, (1, 16)), np.tile(b, (16, 1))
     expected = a.astype(np.float64) @ b.astype(np.float64)
@@ -223,6 +225,7 @@ def test_3xtf32_has_at_most_twice_the_error_of_a_float32_product(cuda, draw):
 
 @pytest.mark.parametrize("kernel", ["mma", "mma3"])
 def test_tensor_cores_treat_infinity_and_nan_as_float_arithmetic_does(cuda, kernel):
+    require_tensor_cores(cuda, kernel)
     a, b = np.random.default_rng(0).standard_normal((2, 64, 64), np.float32)
     a[1:4, 7] = np.inf, -np.inf, np.nan
     with np.errstate(invalid="ignore"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tensor_cores import require_tensor_cores
 from tuned_table import table
 
 import gpunet as gn
@@ -26,6 +27,7 @@ TUNED = [
 @pytest.mark.parametrize(("precision", "dtype"), TUNED, ids=str)
 def test_every_candidate_is_right_and_the_fastest_is_used(cuda, table, dtype, precision, layout):
     kernel = PRECISIONS[precision]
+    require_tensor_cores(cuda, kernel)
     m, n, k = 516, 260, 132
     product = Product.of(m, n, k, layout, dtype)
     (result,) = tune([product], cuda, clock_of(cuda), seconds=0.01, precision=precision)

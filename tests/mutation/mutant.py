@@ -16,11 +16,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -30,6 +31,9 @@ COPIED = "gpunet", "kernels", "tests", "pyproject.toml", "README.md"
 
 MOST_SECONDS = 600.0
 """Maximum time of a mutant's tests; one that does not end counts as caught."""
+
+RUNNING: set[int] = set()
+"""The process groups of the tests that run now; Ctrl-C does not reach them."""
 
 IN_FLOAT = "not float64"
 """The tests that run for the mutants of kernels, each of which would be compiled for float64 too."""
@@ -110,7 +114,7 @@ def copied() -> Iterator[Path]:
 def run_tests(
     copy: Path, tests: Iterable[str], kinds: str = "", most_seconds: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run tests in a copy of the tree until one fails.
+    """Run tests in a copy of the tree until one fails, and kill the processes that they leave behind.
 
     Args:
         kinds: pytest's option -k.
@@ -123,7 +127,21 @@ def run_tests(
     command = [sys.executable, "-m", "pytest", *options, *nodes]
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**own, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=most_seconds)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=copy, env=environment, process_group=0, **pipes) as process:
+        RUNNING.add(process.pid)
+        try:
+            out, err = process.communicate(timeout=most_seconds)
+        finally:
+            RUNNING.remove(process.pid)
+            kill_group(process.pid)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def kill_group(group: int) -> None:
+    """Kill the processes of a group that still run."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def judge(mutant: Mutant) -> tuple[Outcome, str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mutation.derive import derive
-from mutation.mutant import TABLES, Mutant, Outcome, copied, judge, read_table, run_tests
+from mutation.mutant import RUNNING, TABLES, Mutant, Outcome, copied, judge, kill_group, read_table, run_tests
 
 MUTANTS = [mutant for path in sorted(TABLES.iterdir()) for mutant in read_table(path)]
 
@@ -48,7 +48,12 @@ def score(mutants: Sequence[Mutant], jobs: int) -> Counter[Outcome]:
         return outcome
 
     with ThreadPoolExecutor(jobs) as pool:
-        return Counter(pool.map(tried, mutants))
+        try:
+            return Counter(pool.map(tried, mutants))
+        except KeyboardInterrupt:
+            for group in RUNNING.copy():
+                kill_group(group)
+            raise
 
 
 def main() -> None:

@@ -6,11 +6,13 @@ The default seed draws mutants whose tests are short.
 import os
 import random
 import re
+import subprocess
+import time
 from collections import Counter
 
 import pytest
 from mutation.derive import KINDS, derive
-from mutation.mutant import ROOT, Mutant, judge, mutated
+from mutation.mutant import ROOT, Mutant, judge, mutated, run_tests
 from mutation.run import MUTANTS
 
 SAMPLE = random.Random(int(os.environ.get("GPUNET_MUTANTS", "268"))).sample(MUTANTS, 6)
@@ -73,6 +75,29 @@ def test_a_mutant_that_is_said_to_be_equivalent_but_crashes_is_broken() -> None:
     crash = mutant("gpunet/ops/_matmul.py", "import annotations", "import annotations\n\nimport os; os.abort()")
     outcome, shown = judge(crash._replace(equivalent="nothing changes"))
     assert (outcome, "ended by signal 6" in shown) == ("broken", True), shown
+
+
+CHILD = """import pathlib, subprocess, sys
+
+def test_that_does_not_end():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    pathlib.Path("child").write_text(str(child.pid))
+    child.wait()
+"""
+
+
+def test_tests_that_do_not_end_leave_no_process_behind(tmp_path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_endless.py").write_text(CHILD)
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_tests(tmp_path, ["test_endless"], most_seconds=10)
+    child = (tmp_path / "child").read_text()
+    end = time.monotonic() + 10
+    while ran := subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True).stdout.strip():
+        if ran.startswith("Z") or time.monotonic() > end:  # its new parent has not noticed its end yet
+            break
+        time.sleep(0.05)
+    assert ran[:1] in ("", "Z")
 
 
 def test_every_kind_of_mutant_is_derived_and_comments_are_left_alone(tmp_path) -> None:

@@ -181,14 +181,40 @@ class TestPredict:
         shares = np.exp(logits.astype(float))
         assert_allclose(model.predict_proba(X), shares / shares.sum(axis=1, keepdims=True), rtol=1e-5)
 
-    def test_outputs_that_are_nan_are_one_warning(self):
-        model = self.model("classification", 3)
-        model.parameters()["1.bias"][0] = np.nan
-        with pytest.warns(GpunetWarning, match=r"the outputs of 6 of 6 rows are NaN") as caught:
-            model.predict(X)
-        assert len(caught) == 1
+    @pytest.mark.parametrize("bias", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("task", ["classification", "binary", "regression", "counts"])
+    def test_outputs_that_are_not_finite_are_one_warning_at_the_line_of_the_call(self, task, bias):
+        model = self.model(task, 3)
+        model.parameters()["1.bias"][0] = bias
+        calls = [model.outputs, model.predict]
+        calls += [model.predict_proba] if task in ("classification", "binary") else []
+        for call in calls:
+            with pytest.warns(GpunetWarning, match=r"the outputs of 6 of 6 rows are NaN or infinite") as caught:
+                call(X)
+            assert [warning.filename for warning in caught] == [__file__]
         with pytest.warns(GpunetWarning, match=r"10,000 of 10,000 rows") as caught:  # several batches
-            model.predict_proba(np.ones((10_000, 4)))
+            model.predict(np.ones((10_000, 4)))
+        assert len(caught) == 1
+
+    @pytest.mark.parametrize("native", ["1", "0"])
+    def test_a_forward_pass_that_overflows_is_one_warning(self, monkeypatch, native):
+        monkeypatch.setenv("GPUNET_NATIVE", native)
+        model = self.model("regression", 1)
+        for name in ("0.weight", "1.weight"):
+            model.parameters()[name][:] = 1e30
+        with pytest.warns(GpunetWarning, match="NaN or infinite") as caught:
+            model.predict(np.ones((2, 4)))
+        assert len(caught) == 1
+
+    def test_predictions_that_overflow_are_one_warning(self):
+        model = self.model("counts", 1)
+        model.parameters()["1.bias"][0] = 1000.0
+        with pytest.warns(GpunetWarning, match="predictions of 6 of 6 rows .* overflow in float32") as caught:
+            assert np.isinf(model.predict(X)).all()
+        assert [warning.filename for warning in caught] == [__file__]
+        model.task, model.target_scaler = "regression", gn.data.Standardizer(np.zeros(()), np.array(1e308))
+        with pytest.warns(GpunetWarning, match="predictions of 6 of 6 rows .* overflow in float64") as caught:
+            model.predict(X)
         assert len(caught) == 1
 
     def test_binary_gives_a_label_a_row_for_one_output(self):

@@ -172,8 +172,7 @@ def test_clip_norm_scales_the_gradient_down_to_a_norm(norm):
 def test_a_gradient_whose_squares_overflow_is_clipped_to_the_norm():
     layer = gn.Linear(2, 1, bias=False, rng=0)
     before, layer.grads["weight"] = layer.params["weight"].copy(), [[3e20], [4e20]]
-    with np.errstate(over="ignore"):
-        gn.SGD(1.0, clip_norm=1.0).attach(layer).step()
+    gn.SGD(1.0, clip_norm=1.0).attach(layer).step()
     assert_allclose(before - layer.params["weight"], [[0.6], [0.8]], rtol=1e-5)
 
 

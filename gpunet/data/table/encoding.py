@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,8 @@ from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
 from gpunet.data.table.inferring import described
 from gpunet.data.table.tables import Table
-from gpunet.errors import DataError, GpunetWarning
+from gpunet.data.table.values import LARGEST
+from gpunet.errors import DataError, warn
 
 
 def encoded(table: Table, columns: Sequence[Column], missing: str) -> np.ndarray:
@@ -40,7 +40,7 @@ def complete_rows(table: Table, columns: Sequence[Column]) -> np.ndarray:
             whole &= ~np.isnan(column.read(table).numbers)
     if left_out := int(np.sum(~whole)):
         count = f"{left_out:,} of {len(table):,} rows lack a number or a date and are left out"
-        warnings.warn(f"{table.name}: {count}.", GpunetWarning, stacklevel=4)
+        warn(f"{table.name}: {count}.")
     return np.flatnonzero(whole)
 
 
@@ -52,8 +52,9 @@ def _values(table: Table, column: Column, missing: str) -> tuple[np.ndarray, lis
     problems = []
     if len(bad):
         unit = f" in {column.form[1:]}" if column.role == "number" and column.form[1:] else ""
+        limit = " up to 1e150" if (np.abs(values[bad]) > LARGEST).any() else ""
         found = described(table, column.name, bad)
-        problems.append(f"column {column.name!r} holds a {column.role}{unit}, not {found}")
+        problems.append(f"column {column.name!r} holds a {column.role}{limit}{unit}, not {found}")
     blank = np.setdiff1d(np.flatnonzero(np.isnan(values)), bad)
     if len(blank) and missing in ("drop", "error"):
         first = ", ".join(table.place(row) for row in blank[:3])
@@ -69,4 +70,4 @@ def _warn_of_unknown(table: Table, columns: Sequence[Column]) -> None:
             if len(unknown) > len(table) / 2:
                 found, known = described(table, column.name, unknown), listing(column.categories)
                 message = f"column {column.name!r}: most values are unknown: {found}; known are {known}."
-                warnings.warn(f"{table.name}, {message}", GpunetWarning, stacklevel=4)
+                warn(f"{table.name}, {message}")

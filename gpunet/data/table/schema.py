@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from gpunet.data.table.reading import read_table
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
 from gpunet.data.table.text_format import AS_FOUND, ReadOptions
-from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.formats import read_as
 
 Missing: TypeAlias = Literal["median", "mean", "drop", "error"]
@@ -115,7 +114,7 @@ class TableSchema:
             if column.role == "date" and (what := doubt(table.texts(column.name)[1], column.form)):
                 messages.append(f"column {column.name!r}: {what}.")
         for message in messages:
-            warnings.warn(f"{table.name}: {message}", GpunetWarning, stacklevel=2)
+            warn(f"{table.name}: {message}")
         form = table.numbers(target).form
         found = ReadOptions(decimal=table.decimal, header=table.header)
         schema = cls(fitted, target, missing, reading or found, form)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from gpunet.data.checks import host_array
 from gpunet.device import Array
-from gpunet.errors import GpunetWarning
+from gpunet.errors import ShapeError, warn
 from gpunet.training.batch_sizes import parts_of
 from gpunet.training.batches import Batches
 from gpunet.training.explain import Explanation
@@ -70,7 +69,7 @@ class StepCache:
             kind = tuple(map(KIND, given))
         step = self._steps.get(kind)
         if step is None or not step.is_current:
-            step = self._first_of(kind, len(given[0]))
+            step = self._first_of(kind)
         if step.device.xp is np:  # half a microsecond faster than `activate`, which does nothing
             return self._run(step, given)
         with step.device.activate():
@@ -85,8 +84,12 @@ class StepCache:
         step.run()
         return step.value
 
-    def _first_of(self, kind: tuple[Any, ...], count: int) -> Step:
+    def _first_of(self, kind: tuple[Any, ...]) -> Step:
         training = self._training
+        if kind[0][0] == () or len({shape[:1] for shape, *_ in kind}) > 1:
+            found = ", ".join(f"{name} {shape}" for name, (shape, *_) in zip(("X", "y", "weight"), kind, strict=False))
+            raise ShapeError(f"step: X, y and weight need the same number of rows; the shapes are {found}.")
+        count = kind[0][0][0]
         if len(kind) > 2:
             training.loss.require_weight()
         if training.ranks.size > 1 and not self._steps:
@@ -122,4 +125,4 @@ class StepCache:
         """Warn, once per training, that steps fall back to another executor."""
         if not self._warned and self._training.ranks.main:
             self._warned = True
-            warnings.warn(message, GpunetWarning, stacklevel=2)
+            warn(message)

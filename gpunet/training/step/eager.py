@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 
 class EagerExecutor:
     """Run the step's Python code, without a recording."""
@@ -18,8 +20,9 @@ class EagerExecutor:
 
     def run(self, steps: int) -> None:
         """Run the step `steps` times."""
-        for _ in range(steps):
-            self.step.run_eagerly()
+        with np.errstate(all="ignore"):  # a step with a gradient that is not finite is skipped and reported
+            for _ in range(steps):
+                self.step.run_eagerly()
 
     def describe(self) -> None:
         """Return None, because nothing is recorded."""

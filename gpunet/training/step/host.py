@@ -50,9 +50,10 @@ class NumpyExecutor:
         """Replay the calls `steps` times."""
         if not self._trusted:
             self._check_user_code()
-        for _ in range(steps):
-            for call in self.nodes:
-                call()
+        with np.errstate(all="ignore"):  # a step with a gradient that is not finite is skipped and reported
+            for _ in range(steps):
+                for call in self.nodes:
+                    call()
 
     def _check_user_code(self) -> None:
         """Raise `NotRecordableError` if a replay of user code gives different results from the code itself.
@@ -130,16 +131,18 @@ class NativeExecutor(NumpyExecutor):
         threads = max((program.threads for program in programs), default=1)
         calls = "" if len(programs) == len(self._segments) else "; NumPy calls where an operation has no C++ kernel"
         products = "products by NumPy" if blas is None else f"products by {blas.path}"
-        summary = f"native: {len(programs)} program(s) of C++ nodes{calls}; threads: {threads}; {products}"
+        how_many = f"{len(programs)} program{'s' * (len(programs) != 1)}"
+        summary = f"native: C++ nodes in {how_many}{calls}; threads: {threads}; {products}"
         return Explanation(described, self._arena_bytes, summary)
 
     def _run_segments(self) -> None:
-        for segment in self._segments:
-            if isinstance(segment, native.Program):
-                segment.run()
-            else:
-                for call in segment:
-                    call()
+        with np.errstate(all="ignore"):
+            for segment in self._segments:
+                if isinstance(segment, native.Program):
+                    segment.run()
+                else:
+                    for call in segment:
+                        call()
 
     def places(self, a: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
         """Return the node arguments that refer to an array, as (slots, index), so that they can be changed.
@@ -174,7 +177,7 @@ def _replays_exactly(step: Any) -> bool:
         value, prediction, _ = step.gradients(tape, load)
     results = []
     for replayed in (True, False):
-        with step.unchanged():
+        with step.unchanged(), np.errstate(all="ignore"):
             if replayed:
                 for call in calls:
                     call()

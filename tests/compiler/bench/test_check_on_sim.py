@@ -379,12 +379,12 @@ def test_without_a_compiler_the_error_says_what_to_do(check, monkeypatch):
     result = check(KERNEL, RAGGED)
     monkeypatch.undo()
     compiler.find_compiler.cache_clear()
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "runs on Linux x86-64, not on darwin" in result.stderr
 
 
 def test_a_source_that_does_not_compile_for_the_simulator_shows_its_line(check, monkeypatch):
     monkeypatch.setattr(nvrtc, "_library", lambda: None)
     result = check(KERNEL.replace("factor;", "faktor;"), RAGGED)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert re.search(r"my.cu:3:\d+: error: .faktor. was not declared", result.stderr), result.stderr

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from tensor_cores import require_tensor_cores
 from tuned_table import table
 
 import gpunet as gn
@@ -196,6 +197,18 @@ def test_a_gpu_without_tf32_tensor_cores_raises(monkeypatch):
     matmul_launch.check_tensor_cores.cache_clear()
     with pytest.raises(gn.errors.DeviceError, match=r"needs compute capability 8\.0 or more; sim has 75"):
         gn.ops.matmul(*on_sim(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)), kernel="mma")
+    matmul_launch.check_tensor_cores.cache_clear()
+
+
+@pytest.mark.parametrize(("capability", "kernel", "skips"), [("75", "mma3", 1), ("80", "mma3", 0), ("75", "tiled", 0)])
+def test_tests_of_kernels_on_tensor_cores_are_skipped_on_gpus_without_them(monkeypatch, capability, kernel, skips):
+    monkeypatch.setattr(simulator.cuda.Device, "compute_capability", capability)
+    matmul_launch.check_tensor_cores.cache_clear()
+    if skips:
+        with pytest.raises(pytest.skip.Exception, match=r"needs compute capability 8\.0 or more; sim has 75"):
+            require_tensor_cores(SIM, kernel)
+    else:
+        require_tensor_cores(SIM, kernel)
     matmul_launch.check_tensor_cores.cache_clear()
 
 

@@ -44,7 +44,7 @@ def test_fifty_updates_in_one_native_program_follow_numpy(options, loss, weight,
             *(one.model.store.average for one in pair), atol=1e-5 if dtype == "float32" else 1e-11, rtol=0
         )
     explained = pair[0].explain()
-    assert explained.executor.startswith("native: 1 program(s) of C++ nodes; ")
+    assert explained.executor.startswith("native: C++ nodes in 1 program; ")
     names = [node.kernel for node in explained.nodes]
     assert names.count("average") == (pair[0].ema is not None)
     assert names.count("add_gradient") == (3 if pair[0].accumulate > 1 else 0)

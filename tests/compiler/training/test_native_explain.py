@@ -16,7 +16,7 @@ def test_explain_names_the_executor_its_threads_and_the_blas_library(several_thr
         one = make("native", sizes=(64, 64, 3))
         one.step(np.zeros((100, 64), np.float32), np.arange(100) % 3)
         text = str(one.explain())
-        assert f"native: 1 program(s) of C++ nodes; threads: {threads}; products by {find_blas().path}" in text
+        assert f"native: C++ nodes in 1 program; threads: {threads}; products by {find_blas().path}" in text
 
 
 def test_explain_lists_every_node_with_its_shapes_and_division():
@@ -28,7 +28,7 @@ def test_explain_lists_every_node_with_its_shapes_and_division():
     assert names.count("transposed_product") == 3
     assert names.count("dropout_forward") == names.count("dropout_backward") == 2
     assert names[-3:] == ["squares", "adam", "end_step"]
-    assert {node.choice.split(" x ")[-1] for node in explanation.nodes} == {"rows", "slices", "one thread"}
+    assert {node.choice.split(" by ")[-1] for node in explanation.nodes} == {"rows", "slices", "one thread"}
     first = explanation.nodes[0]
     assert (first.kernel, first.shapes, first.flops) == ("product", ((80, 5), (5, 16), (80, 16)), 2 * 80 * 5 * 16)
     assert "NumPy" not in str(explanation)

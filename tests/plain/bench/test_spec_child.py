@@ -40,6 +40,16 @@ def test_the_cases_of_a_spec_come_from_the_child_and_its_prints_go_to_stderr(spe
     assert (captured.out, captured.err) == ("", "inputs of 1\ninputs of 5\n")
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_spec_may_print_bytes_and_ask_for_the_file_of_a_stream(spec, capfd, stream):
+    line = (
+        f"import os, sys; s = sys.{stream}; s.write('é '); s.buffer.write(b'bytes '); os.write(s.fileno(), b'file\\n')"
+    )
+    assert len(read_spec_in_child(spec(SPEC.replace('print("inputs of", n)', line)), {}, 60)) == 2
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "é bytes file\n" * 2)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with names")
 def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "spec.py")
@@ -59,7 +69,8 @@ def test_a_pipe_is_refused_at_once(tmp_path):
         ("raise ValueError('planted')", "ValueError: planted"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("inputs(rng, n)", "RecursionError: maximum recursion depth exceeded"),
-        ("while True: print('flood' * 1000)", f"RuntimeError: printed more than {SHOWN:,} characters"),
+        ("while True: print('flood' * 1000)", f"RuntimeError: printed more than {SHOWN:,} bytes"),
+        ("import sys\n    while True: sys.stdout.buffer.write(b'flood' * 1000)", f"printed more than {SHOWN:,} bytes"),
     ],
 )
 def test_a_spec_that_does_not_end_well_is_an_error_with_its_line_within_the_limit(spec, line, said):
@@ -68,7 +79,7 @@ def test_a_spec_that_does_not_end_well_is_an_error_with_its_line_within_the_limi
     with pytest.raises(ArgumentError) as error:
         read_spec_in_child(path, {}, 1)
     assert time.monotonic() - began < 20  # the start of the child does not count
-    assert str(error.value).startswith(f"{path}:6: ")
+    assert str(error.value).startswith(f"{path}:{6 + line.count(chr(10))}: ")
     assert said in str(error.value)
 
 

@@ -31,7 +31,7 @@ def refused() -> Callable[..., str]:
 
     def run(*arguments: Any) -> str:
         result = invoke_cli(*arguments)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert isinstance(result.exception, SystemExit)
         assert result.stdout == ""
         (line,) = result.stderr.splitlines()

@@ -30,7 +30,7 @@ def without_nvrtc(monkeypatch):
 
 
 def unusable(result):
-    """Return the error line of an invalid command or spec; check exit code 2."""
+    """Return the error line of an invalid command or spec; check the exit code."""
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     return result.stderr.splitlines()[-1]
@@ -60,7 +60,7 @@ def test_json_is_one_line_and_macros_reach_the_compiler(invoke, source):
 @with_nvrtc
 def test_a_source_that_does_not_compile_shows_the_compilers_lines(invoke, source):
     result = invoke("check", source, "-D", "WIDTH=missing")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "my.cu(3): error: identifier" in result.stderr
     assert '"missing" is undefined' in result.stderr
     assert "Traceback" not in result.output
@@ -79,7 +79,7 @@ def test_a_file_with_only_templates_is_rejected(invoke, source):
 
 def test_without_nvrtc_a_notice_says_how_to_get_it(invoke, source, without_nvrtc):
     result = invoke("check", source)
-    assert result.exit_code == 1  # as nothing was checked
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("Notice: NVRTC is not installed")
     assert "pip install nvidia-cuda-nvrtc-cu12" in result.stderr
@@ -126,7 +126,7 @@ def test_an_incomplete_spec_is_rejected_before_compiling(invoke, source, tmp_pat
 def test_an_endless_spec_is_rejected_after_the_limit(invoke, source, tmp_path):
     (tmp_path / "spec.py").write_text("kernel = 'scale'\nwhile True: print(kernel)", encoding="utf-8")
     result = invoke("check", source, "--spec", tmp_path / "spec.py", "--limit", 60)
-    assert unusable(result).endswith("spec.py:2: RuntimeError: printed more than 1,000,000 characters")
+    assert unusable(result).endswith("spec.py:2: RuntimeError: printed more than 1,000,000 bytes")
     (tmp_path / "spec.py").write_text("kernel = 'scale'\nwhile True: pass", encoding="utf-8")
     result = invoke("check", source, "--spec", tmp_path / "spec.py", "--limit", 1)
     assert "spec.py:2: did not end within 1 s" in unusable(result)

@@ -34,7 +34,9 @@ def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
 
 def test_info_shows_the_compiler_of_native_kernels_or_why_none_is_usable(invoke, monkeypatch):
     monkeypatch.setattr(native, "find_compiler", lambda: native.Compiler(("/usr/bin/g++", "-m64"), "g++ 12.2"))
-    assert rows(invoke("info").stdout)["native"] == "usable, with g++ 12.2 (/usr/bin/g++ -m64)"
+    assert (
+        rows(invoke("info").stdout)["native"] == "usable for C++ kernels on the CPU, with g++ 12.2 (/usr/bin/g++ -m64)"
+    )
     monkeypatch.undo()
     monkeypatch.setenv("GPUNET_NATIVE", "0")
     shown = rows(invoke("info").stdout)["native"]
@@ -43,7 +45,7 @@ def test_info_shows_the_compiler_of_native_kernels_or_why_none_is_usable(invoke,
 
 def test_info_shows_the_compiler_of_the_simulated_gpu_or_why_none_is_usable(invoke, monkeypatch):
     monkeypatch.setattr(compiler, "find_compiler", lambda: compiler.Compiler("/usr/bin/g++", "12.2"))
-    assert rows(invoke("info").stdout)["sim"] == "usable, with g++ 12.2 (/usr/bin/g++)"
+    assert rows(invoke("info").stdout)["sim"] == "usable as a simulated GPU, with g++ 12.2 (/usr/bin/g++)"
 
     def fail():
         raise DeviceError("sim: the simulated GPU compiles kernels with g++ 12 or later; found none.")

@@ -291,7 +291,7 @@ def test_a_target_of_one_class_in_the_rows_that_are_left_is_refused(invoke, tmp_
     rows = [f"{row},{row % 9 if row % 2 else ''},{row % 2}" for row in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["id,x,kind", *rows]), encoding="utf-8")
     result = invoke("train", tmp_path / "t.csv", "--missing", "drop", "--out", tmp_path / "run")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "the target 'kind' is '1' in all rows" in result.stderr
 
 
@@ -436,7 +436,7 @@ def test_column_options_can_be_repeated_but_not_contradict_each_other(invoke, ti
 )
 def test_an_option_without_effect_is_rejected(invoke, titanic, tmp_path, given, said):
     result = invoke("train", titanic, "--target", "Survived", *given, "--out", tmp_path / "run", "--json")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert said in result.stderr
 
 

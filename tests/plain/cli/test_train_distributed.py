@@ -43,14 +43,14 @@ def test_without_mpi4py_the_error_says_what_to_install(invoke, refused, monkeypa
 def test_ranks_reject_a_used_folder_in_one_line(tmp_path):
     (tmp_path / "mine.txt").touch()
     run = mpiexec(2, GPUNET, *ARGUMENTS, "--out", tmp_path)
-    assert run.returncode == 1
+    assert run.returncode == 2
     (line,) = run.stderr.splitlines()
     assert line.startswith(f"Error: --out {tmp_path}: not empty")
 
 
 def test_ranks_with_different_settings_are_rejected(tmp_path):
     run = mpiexec(1, GPUNET, *ARGUMENTS, "--out", tmp_path, ":", "-n", 1, GPUNET, *ARGUMENTS, "--seed", 9)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "rank 1 differs from rank 0: out is None, not" in run.stderr
     assert "seed is 9, not 0" in run.stderr
     assert not any(tmp_path.iterdir())
@@ -73,7 +73,7 @@ def test_ranks_with_invalid_command_lines_report_it():
 
 def test_too_small_batches_are_rejected_before_a_file_is_written(tmp_path):
     run = mpiexec(2, GPUNET, *ARGUMENTS, "--batch-size", 1, "--out", tmp_path)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "a batch of 1 for 2 ranks" in run.stderr
     assert not any(tmp_path.iterdir())
 

@@ -246,3 +246,12 @@ def test_a_column_that_is_kept_is_read_as_without_keeping_it(invoke, tmp_path):
     plain = invoke("predict", tmp_path / "run", tmp_path / "new.csv").stdout.splitlines()
     kept = invoke("predict", tmp_path / "run", tmp_path / "new.csv", "--keep", "kg").stdout.splitlines()
     assert kept == ["kg,prediction", f'"1,525",{plain[1]}', f'"2,250",{plain[2]}']
+
+
+def test_predictions_do_not_overwrite_the_model_or_the_input(refused, flowers_run, flowers):
+    model = flowers_run / "model.safetensors"
+    before = model.read_bytes(), flowers.read_bytes()
+    for used in (flowers_run, model):
+        assert "this is the model, which would be overwritten" in refused("predict", used, flowers, "--out", model)
+    assert "this is the input, which would be overwritten" in refused("predict", model, flowers, "--out", flowers)
+    assert (model.read_bytes(), flowers.read_bytes()) == before

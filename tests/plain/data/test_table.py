@@ -648,3 +648,10 @@ def test_a_schema_from_before_its_latest_fields_is_read():
     data = schema.to_json()
     del data["target_form"], data["columns"][0]["constant"]
     np.testing.assert_array_equal(TableSchema.from_json(data).encode(pandas.DataFrame({"a": [4.5]})), [[4.5]])
+
+
+@pytest.mark.parametrize("value", [1e151, "-1e200", np.inf])
+def test_a_number_that_is_too_large_at_prediction_is_refused_with_the_limit(value):
+    schema = TableSchema.fit(pandas.DataFrame({"x": [1.5, 2, 7], "y": ["p", "q", "p"]}))
+    with pytest.raises(DataError, match=r"column 'x' holds a number up to 1e150, not .* \(row 1\)"):
+        schema.encode(pandas.DataFrame({"x": [1.5, value, 2]}))

@@ -167,6 +167,11 @@ Z, LABELS = np.ones((5, 3)), np.zeros(5, int)
         ),
         (lambda: softmax_cross_entropy(Z, Z[:, :2]), ShapeError, r"target has shape \(5, 2\)"),
         (
+            lambda: softmax_cross_entropy(Z, LABELS[:, None]),
+            ShapeError,
+            r"target has shape \(5, 1\), expected \(5,\) or",
+        ),
+        (
             lambda: softmax_cross_entropy(Z, LABELS, weight=np.ones(3)),
             ShapeError,
             r"weight has shape \(3,\), expected \(5,\)",

@@ -404,3 +404,24 @@ def test_arguments_of_another_kind_are_refused_by_name(make, message):
 def test_a_device_of_another_kind_is_refused_by_name():
     with pytest.raises(gn.errors.DeviceError, match="unknown device 3"):
         gn.use_device(3)
+
+
+@pytest.mark.parametrize("device", ["cpu", "sim"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("batch", "shapes"),
+    [
+        ((X[:8], Y[:5]), r"X \(8, 5\), y \(5,\)"),
+        ((X[:5], Y[:8]), r"X \(5, 5\), y \(8,\)"),
+        ((X[:8].tolist(), Y[:5].tolist()), r"X \(8, 5\), y \(5,\)"),
+        ((X[:8], Y[:8], np.ones(3)), r"X \(8, 5\), y \(8,\), weight \(3,\)"),
+        ((X[:8], Y[:8], np.ones(9)), r"X \(8, 5\), y \(8,\), weight \(9,\)"),
+        ((X[:8], Y[0]), r"X \(8, 5\), y \(\)"),
+        ((X[0, 0], Y[0]), r"X \(\), y \(\)"),
+    ],
+)
+def test_a_step_on_arrays_with_different_numbers_of_rows_is_refused(device, accumulate, batch, shapes):
+    trainer = gn.Trainer(gn.MLP([5, 3]).to(device), accumulate=accumulate)
+    with pytest.raises(ShapeError, match=f"X, y and weight need the same number of rows; the shapes are {shapes}"):
+        trainer.step(*batch)
+    assert trainer.optimizer.steps == 0

@@ -7,7 +7,7 @@ from problems import classification, net, weights
 from sklearn.utils.class_weight import compute_class_weight
 
 import gpunet as gn
-from gpunet.errors import ArgumentError, DataError, ShapeError, StateError
+from gpunet.errors import ArgumentError, DataError, ModelFileError, ShapeError, StateError
 
 X, LABELS = classification()
 Y = np.repeat(np.arange(3), (5, 40, 15))
@@ -295,3 +295,24 @@ class TestValidation:
         with pytest.raises(DataError, match=r"^sample_weight of the rows held out is zero for every sample"):
             trainer.fit(X, Y, validation=0.5, sample_weight=weight)
         assert trainer.optimizer.steps == 0
+
+
+def test_balanced_weights_that_are_too_large_are_refused_before_the_first_step():
+    trainer = gn.Trainer(gn.MLP([5, 3]), loss=gn.CrossEntropyLoss(class_weight="balanced"))
+    with pytest.raises(ArgumentError, match=r"class_weight='balanced' gives weights up to 3.67e\+35"):
+        trainer.fit(X, Y, epochs=1, sample_weight=np.where(Y == 0, 1e-35, 1))
+    assert trainer.optimizer.steps == 0
+
+
+@pytest.mark.parametrize("class_weight", [[1e35, 1, 1e-35], {0: 1e35}])
+def test_a_checkpoint_of_an_older_version_with_larger_weights_is_refused_by_name_and_its_model_loads(
+    class_weight, monkeypatch, tmp_path
+):
+    with monkeypatch.context() as older:
+        older.setattr("gpunet.data.class_weights.LARGEST", 1e300)
+        trainer = trained(class_weight)
+        trainer.save(tmp_path / "checkpoint.safetensors")
+        trainer.model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match=r"checkpoint\.safetensors: .* class_weight must hold 0 or"):
+        gn.Trainer.resume(tmp_path / "checkpoint.safetensors")
+    assert_array_equal(gn.load(tmp_path / "model.safetensors").predict(X), trainer.model.predict(X))

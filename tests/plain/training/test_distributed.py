@@ -14,7 +14,7 @@ from ranks import BATCH, TRAININGS, AtEachStep, X, Y, mpiexec, ranks_do, trained
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, MissingPackageError
-from gpunet.training.launch import launched
+from gpunet.training.launch import SIZES, launched
 
 
 @functools.cache
@@ -143,6 +143,15 @@ def test_ranks_are_detected_from_the_environment_of_mpiexec(monkeypatch):
     assert launched() is None
     monkeypatch.setenv("PMI_SIZE", "2")
     assert launched() == "mpi"
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("size", ["two", "1.5", "-2", "²"])
+def test_a_number_of_ranks_in_the_environment_that_is_none_is_refused(monkeypatch, name, size):
+    monkeypatch.setenv(name, size)
+    for call in (launched, lambda: gn.Trainer(gn.MLP([5, 3]), distributed="mpi")):
+        with pytest.raises(ArgumentError, match=f"{name} must be the number of ranks .* got '{size}'; unset it"):
+            call()
 
 
 def test_an_unknown_distributed_setting_is_refused():
