@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from compiler.kernels.cubins import compile_cubin
 
 from gpunet.bench import nvrtc
 from gpunet.errors import MissingPackageError
@@ -37,6 +38,7 @@ def mix(monkeypatch):
     monkeypatch.syspath_prepend(CHECKOUT)
     from benchmarks import instruction_mix
 
+    monkeypatch.setattr(instruction_mix, "compile_cubin", compile_cubin)
     return instruction_mix
 
 
