@@ -31,7 +31,7 @@ from gpunet.training.step.work import Work
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises both in a recording and in an eager step."""
 
-MISTAKES = (AttributeError, NameError, TypeError, LookupError, ValueError)
+MISTAKES = (AttributeError, NameError, TypeError, LookupError, ValueError, NotImplementedError)
 """Errors that may come from a bug in a user's layer or loss, and not from the recording."""
 
 
