@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
-from gpunet.errors import UnknownAttributeError
+from gpunet.errors import ArgumentError, UnknownAttributeError
 from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
 
 
@@ -29,6 +29,23 @@ class Strict:
     def _not_implemented(self, method: str) -> NotImplementedError:
         """Return the error for an abstract method that a derived class did not implement."""
         return NotImplementedError(f"{type(self).__name__} does not implement `{method}`; define this method.")
+
+    @classmethod
+    def _check_method(cls, method: str, expected: str, *args: Any, **given: Any) -> None:
+        """Raise `ArgumentError` if a user's class defines a method that does not take these arguments.
+
+        Args:
+            expected: the method's signature, for the error message.
+        """
+        defined = vars(cls).get(method)
+        if inspect.isfunction(defined) and not is_own(cls.__module__):
+            signature = inspect.signature(defined, follow_wrapped=False)
+            try:
+                signature.bind_partial(*args, **given)
+            except TypeError:
+                raise ArgumentError(
+                    f"{cls.__name__}.{method} must take {expected}, as in gpunet/layers/README.md, got {signature}."
+                ) from None
 
     if not TYPE_CHECKING:  # a type checker would accept every attribute name
 

@@ -65,7 +65,9 @@ class Layer(Versioned):
         self._place(_float32(params), _float32(buffers), current_device())
 
     def __init_subclass__(cls) -> None:
-        """Allow a user's `backward` without the parameter `input_gradient`."""
+        """Check the signatures of a user's methods; allow `backward` without the parameter `input_gradient`."""
+        cls._check_method("forward", "(self, x, tape=None)", None, None, None)
+        cls._check_method("backward", "(self, dy, tape)", None, None, None)
         backward = vars(cls).get("backward")
         if backward is not None and "input_gradient" not in inspect.signature(backward).parameters:
 

@@ -46,6 +46,11 @@ class Loss(Versioned):
     task: Task
     scalable: ClassVar[bool] = True
 
+    def __init_subclass__(cls) -> None:
+        """Check the signature of a user's `value_and_grad`."""
+        super().__init_subclass__()
+        cls._check_method("value_and_grad", "(self, prediction, target, tape=None)", None, None, None, tape=None)
+
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
     ) -> tuple[Array, Array]:

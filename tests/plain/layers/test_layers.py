@@ -1,5 +1,8 @@
 """The layers: results, attributes and errors."""
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -239,3 +242,32 @@ def test_a_backward_pass_may_omit_input_gradient():
 def test_a_layer_without_its_methods_names_them(method):
     with pytest.raises(NotImplementedError, match=f"^Own does not implement `{method}`; define this method"):
         getattr(type("Own", (gn.Layer,), {})(), method)(X, gn.Tape())
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("forward", lambda self, x: x, "(self, x, tape=None)"),
+        ("forward", lambda self, x, *, tape=None: x, "(self, x, tape=None)"),
+        ("backward", lambda self, dy: dy, "(self, dy, tape)"),
+        ("backward", lambda self: None, "(self, dy, tape)"),
+    ],
+)
+def test_a_method_without_its_parameters_is_refused_at_class_definition(name, method, expected):
+    said = f"Own.{name} must take {expected}, as in gpunet/layers/README.md, got {inspect.signature(method)}."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
+        type("Own", (gn.Layer,), {name: method})
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda *args: args[1],
+        lambda self, *args, **given: args[0],
+        lambda self, x, _=None: x,
+        lambda self, x, context, mask, tape=None: x,
+        staticmethod(lambda x, tape=None: x),
+    ],
+)
+def test_a_method_may_have_other_names_and_more_parameters(method):
+    assert type("Own", (Doubled,), {"forward": method})

@@ -1,5 +1,9 @@
 """User-defined losses, without the parameter `weight`."""
 
+import inspect
+import re
+from typing import Generic, TypeVar
+
 import numpy as np
 import pytest
 from problems import classification, net, regression, weights
@@ -117,3 +121,29 @@ def test_a_loss_without_a_task_and_one_without_its_method_are_refused_by_name():
         make(type("Own", (gn.losses.Loss,), {})())
     with pytest.raises(NotImplementedError, match="Own does not implement `value_and_grad`"):
         make(type("Own", (gn.losses.Loss,), {"task": "regression"})(), "eager").fit(X, VALUES)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self, prediction, target: None,
+        lambda self, prediction, target, weight=None: None,
+        lambda self, prediction, target, weights=None, context=None: None,
+    ],
+)
+def test_a_loss_without_the_parameter_tape_is_refused_at_class_definition(method):
+    said = (
+        "Own.value_and_grad must take (self, prediction, target, tape=None), as in gpunet/layers/README.md, got "
+        f"{inspect.signature(method)}."
+    )
+    with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
+        type("Own", (gn.losses.Loss,), {"value_and_grad": method})
+
+
+def test_a_loss_may_be_generic():
+    T = TypeVar("T")
+
+    class Own(gn.losses.Loss, Generic[T]):
+        pass
+
+    assert Own[int]
