@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunet.arguments import listed, real, shown, whole
 from gpunet.errors import ArgumentError
+from gpunet.habits import OF_PACKAGE
 from gpunet.layers.batch_norm import BatchNorm
 from gpunet.losses import LOSSES_BY_NAME, Loss, Task
 from gpunet.models import Model
@@ -61,7 +62,9 @@ def _of_kind(what: str, given: Any, kind: type[T]) -> T:
     if isinstance(given, type) and issubclass(given, kind):
         raise ArgumentError(f"Trainer: {what} must be an object, not a class: write {given.__name__}(...).")
     if not isinstance(given, kind):
-        raise ArgumentError(f"Trainer: {what} must be a `{kind.__name__}`, got {shown(given)}.")
+        name = kind.__name__
+        hint = f": {OF_PACKAGE[name]}" if name in OF_PACKAGE else ""
+        raise ArgumentError(f"Trainer: {what} must be a `{name}`, got {shown(given)}{hint}.")
     return given
 
 

@@ -316,6 +316,11 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
         ({"optimizer": gn.Adam}, r"optimizer must be an object, not a class: write Adam\(...\)"),
         ({"callbacks": [gn.ProgressBar]}, r"callbacks must be an object, not a class: write ProgressBar\(...\)"),
         ({"loss": 3}, "loss must be a `Loss`, got 3"),
+        (
+            {"loss": lambda prediction, y: 0},
+            r"loss must be a `Loss`, got <.*>: losses derive from gn\.losses\.Loss and define task and "
+            r"value_and_grad, as in gpunet/layers/README\.md\.$",
+        ),
         ({"loss": gn.losses.Loss()}, "Loss needs an attribute `task`, .*: 'classification', .*, got None"),
         ({"callbacks": [3]}, "callbacks must be a `Callback`, got 3"),
         ({"model": gn.Linear(2, 2)}, "model must be a `Model`"),
@@ -334,7 +339,7 @@ def test_unusable_data_is_refused_by_name(arguments, message):
         ("executor", "foo", "executor must be 'auto'"),
         ("precision", "half", "precision must be"),
         ("loss", "ms", "loss must be 'cross_entropy'"),
-        ("optimizer", 3, "optimizer must be a `Optimizer`"),
+        ("optimizer", 3, "optimizer must be a `Optimizer`, got 3: optimizers derive from"),
         ("callbacks", gn.EarlyStopping(2), "callbacks must be a sequence"),
         ("callbacks", 3, "callbacks must be a sequence"),
         ("metrics", {"a": 1}, "metrics must map names to functions"),
