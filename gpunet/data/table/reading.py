@@ -15,7 +15,7 @@ from typing import Any
 from gpunet.data.table.cells import BLANKS, reader
 from gpunet.data.table.opening import UNPACKING_ERRORS, Source
 from gpunet.data.table.parquet import is_parquet, pandas_module, read_parquet
-from gpunet.data.table.sniffing import SAMPLE, no_data, sniff, western_encoding
+from gpunet.data.table.sniffing import SAMPLE, no_data, not_encoded, sniff, western_encoding
 from gpunet.data.table.tables import Table
 from gpunet.data.table.text_format import AS_FOUND, Format, ReadOptions
 from gpunet.data.table.values import MISSING
@@ -118,7 +118,7 @@ def _read_text(
             break
         except UnicodeError as error:
             if options.encoding or format.encoding not in ("utf-8", "cp1252"):
-                raise DataError(f"{source.name}: not {format.encoding} text ({error}); give its encoding.") from None
+                raise not_encoded(source.name, format.encoding, error) from None
             data = error.object if isinstance(error, UnicodeDecodeError) else b""
             format = replace(format, encoding=western_encoding(data, source.name))
     line = partial(_line, source, format)

@@ -23,6 +23,9 @@ LEAST_LETTERS = 8
 LONGEST_BEGINNING = 2**24
 """Maximum bytes of the first lines."""
 
+USABLE_ENCODINGS = "save it as UTF-8, or give `gpunet train` its encoding, such as --encoding"
+"""The advice for text that cannot be decoded. `gpunet predict` infers UTF-8 and the encoding of the training."""
+
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -114,8 +117,8 @@ def western_encoding(data: bytes, name: str) -> str:
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
         raise DataError(
-            f"{name}: neither UTF-8 nor the text of a Western language; if it is text, give its encoding, such as "
-            "--encoding shift_jis, gb18030, cp1251 or utf-16-le."
+            f"{name}: neither UTF-8 nor the text of a Western language; if it is text, "
+            f"{USABLE_ENCODINGS} shift_jis, gb18030, cp1251 or utf-16-le."
         )
     try:
         data.decode("cp1252")
@@ -124,15 +127,20 @@ def western_encoding(data: bytes, name: str) -> str:
     return "cp1252"
 
 
+def not_encoded(name: str, encoding: str, error: UnicodeError) -> DataError:
+    """Return the error for a file that is not text of the given or inferred encoding."""
+    return DataError(f"{name}: not {encoding} text ({error}); {USABLE_ENCODINGS} latin-1.")
+
+
 def _decoded(data: bytes, encoding: str, name: str) -> str:
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(data)
     except UnicodeError as error:
-        raise DataError(
-            f"{name}: not {encoding} text ({error}); give its encoding, such as --encoding latin-1."
-        ) from None
+        raise not_encoded(name, encoding, error) from None
     if "\0" in text:
-        raise DataError(f"{name}: not text, it has null bytes; save it as CSV, or give its encoding (utf-16-le).")
+        raise DataError(
+            f"{name}: not text, it has null bytes; save it as CSV. If it is text, {USABLE_ENCODINGS} utf-16-le."
+        )
     return text
 
 

@@ -111,6 +111,19 @@ def test_evaluate_uses_all_rows_of_a_file_that_changed_since_the_run(invoke, flo
     assert f"{data}: changed since the run began; all of its rows count, also those that trained" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize(("encoding", "what"), [("shift_jis", "neither UTF-8 nor"), ("utf-16-le", "null bytes")])
+def test_an_unknown_encoding_is_answered_with_what_the_command_can_read(
+    invoke, refused, flowers, flowers_run, tmp_path, command, encoding, what
+):
+    data = tmp_path / "data.csv"
+    text = f"{flowers.read_text(encoding='utf-8')}{'さくら' * 6}\n"
+    data.write_text(text, encoding=encoding)
+    said = refused(command, flowers_run, data)
+    assert what in said
+    assert "save it as UTF-8, or give `gpunet train` its encoding, such as --encoding" in said
+
+
 def test_evaluate_matches_class_names_if_another_source_numbers_them_differently(invoke, digits_run, tmp_path):
     digits = gn.data.digits()
     chosen = np.flatnonzero(digits.y >= 5)
