@@ -91,6 +91,8 @@ def _table(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _setting(name: str, value: Any) -> str:
+    if value in (None, [], {}):
+        return "-"
     if name == "sha256":
         return str(value)[:8]
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

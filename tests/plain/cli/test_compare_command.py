@@ -95,6 +95,13 @@ def test_data_that_changed_between_two_runs_is_shown(invoke, tmp_path):
     assert (a["sha256"], b["sha256"]) == ("0" * 8, "1" * 8)
 
 
+def test_absent_settings_are_a_dash(invoke, tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", replace(SETTINGS, target="y", columns=["x"], roles={"x": "number"}))
+    a, _ = table(invoke("compare", tmp_path / "a", tmp_path / "b").stdout)
+    assert [a[name] for name in ("target", "columns", "roles")] == ["-"] * 3
+
+
 @pytest.mark.parametrize(("losses", "best"), [((None, 0.5), 2), ((0.5, None), 1), ((None, None), 1)])
 def test_a_nan_loss_is_never_the_best_if_another_is_finite(invoke, tmp_path, losses, best):
     write_run(tmp_path, losses=losses)
