@@ -115,7 +115,9 @@ def _steps(nets: Mapping[str, Sequence[Mapping[str, Any]]], frameworks: Mapping[
             time = f"{1e6 * seconds:.1f} µs" if seconds < 1e-3 else f"{1e3 * seconds:.1f} ms"
             lines.append([net, time, *others])
     if lines:
-        yield from markdown_table(("training step (layers/batch)", "gpunet", *frameworks.values()), lines)
+        yield from markdown_table(
+            ("training step (layers/batch), compared with gpunet's", "gpunet", *frameworks.values()), lines
+        )
 
 
 def core(results: Path) -> Iterator[str]:

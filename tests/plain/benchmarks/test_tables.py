@@ -91,6 +91,7 @@ def test_the_gpu_table_shows_gpu_date_commit_speeds_and_ratios(tables, tmp_path)
     text = "\n".join(tables.gpu(tmp_path))
     assert "A GPU, driver 1.2, CuPy 14, 2030-01-02, commit abcdef0123;" in text
     assert "| matmul 64x64x64 NN | 1,000 GFLOP/s, 50% of the ceiling | 1.33x slower than cuBLAS |" in text
+    assert "| training step (layers/batch), compared with gpunet's | gpunet | PyTorch |" in text
     assert "| 8-8-3/4 | 20.0 µs | 5x slower | - | - | - | - |" in text
     assert "8x8x8" not in text
     assert "No section failed: [full report](benchmarks/results/a-gpu/report.md)" in text
