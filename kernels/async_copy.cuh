@@ -7,6 +7,8 @@
 #pragma once
 #include "common.cuh"
 
+constexpr bool ASYNCHRONOUS = __CUDA_ARCH__ >= 800;  // synchronous copies take registers
+
 // Copy BYTES (4, 8 or 16), to which both addresses are aligned. If `there` is 0, read nothing and write zeros. It is
 // not a bool: the compiler would turn the test of a single bit into a shift, which the predicate does not need.
 template <int BYTES>

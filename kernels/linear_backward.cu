@@ -12,9 +12,8 @@
 // inputs for `saved` if that is not x.
 //
 // Options: REAL; TILE as for matmul_tiled.cu; ACTIVATION and GRADIENT (matmul.cuh); COLUMN_SUMS=1 for dbias.
-// VECTOR_INPUTS=1 loads and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz and dW: their rows must be aligned
-// multiples of 16 bytes. (Operands that are contiguous along k are copied element by element.) The launch bounds ask
-// for 512 resident threads per SM.
+// VECTOR_INPUTS=1 loads and stores x, saved and dx by vectors, VECTOR_OUTPUTS=1 dz, W and dW: their rows must be aligned
+// multiples of 16 bytes. The launch bounds ask for 512 resident threads per SM.
 //
 // Launch: grid (ceil(inputs / BM) * ceil(outputs / BN) + ceil(rows / BM) * ceil(inputs / BN),), block (THREADS,).
 
@@ -32,7 +31,7 @@
 
 using Shape = TileShape<TILE>;
 using OfWeight = TiledProduct<Shape, true, false, VECTOR_INPUTS, VECTOR_OUTPUTS, VECTOR_OUTPUTS, COLUMN_SUMS>;
-using OfInput = TiledProduct<Shape, false, true, false, false, VECTOR_INPUTS, false>;
+using OfInput = TiledProduct<Shape, false, true, VECTOR_OUTPUTS, VECTOR_OUTPUTS, VECTOR_INPUTS, false>;
 
 // FLOPs: 4 * rows * inputs * outputs
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 512 / Shape::THREADS) linear_backward(

@@ -4,8 +4,10 @@
 // matmul_split_k.cu it adds the following; each removes a stall:
 // - tile sizes for each product: thread tiles up to 8 x 8 read a quarter of a word per multiply-add from shared memory,
 //   instead of a half; small tiles give a small c more blocks;
-// - STAGES: the copies of several next steps are in flight. Where they transpose an operand, a swizzle avoids bank
-//   conflicts (tile_loader.cuh);
+// - STAGES: the copies of several next steps are in flight;
+// - operands along k: if an operand is contiguous along k, a thread loads four steps of an element together, so vectors
+//   are copied as they are (tile_loader.cuh). To transpose them would take four times as many copies, of an element
+//   each;
 // - double-buffered fragments: while the warp multiplies one step along k, it loads the fragments of the next step from
 //   shared memory into registers, even if a barrier lies between them;
 // - a main loop that is mostly FFMA: addresses in shared memory are immediates, and copies are interleaved with
@@ -17,8 +19,7 @@
 //
 // Options: TILE, the arguments of TileShape (tiled_product.cuh, which has the main loop), such as 64,64,8,32,32,8,4;
 // MIN_BLOCKS (1), the minimum resident blocks per SM of the launch bounds; VECTOR_A=1 (VECTOR_B=1) copies the operand
-// by vectors, unless it is contiguous along k: its rows in memory must be aligned multiples of 16 bytes, also in each
-// matrix of a batch. VECTOR_C=1: the same for c, bias, saved and preactivation. COLUMN_SUMS=1 sums the columns of
+// by vectors: its rows in memory must be aligned multiples of 16 bytes, also in each matrix of a batch. VECTOR_C=1: the same for c, bias, saved and preactivation. COLUMN_SUMS=1 sums the columns of
 // op(b).
 
 #include "split_k.cuh"
@@ -31,8 +32,11 @@
 using Shape = TileShape<TILE>;
 using Product = TiledProduct<Shape, TRANSPOSE_A, TRANSPOSE_B, VECTOR_A, VECTOR_B, VECTOR_C, COLUMN_SUMS>;
 
+// With synchronous copies and both operands contiguous along k, three blocks would spill registers.
+constexpr int BLOCKS = !ASYNCHRONOUS && !TRANSPOSE_A && TRANSPOSE_B && MIN_BLOCKS > 2 ? 2 : MIN_BLOCKS;
+
 // FLOPs: 2 * m * n * k * grid_z
-extern "C" __global__ void __launch_bounds__(Shape::THREADS, MIN_BLOCKS) matmul_tiled(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, BLOCKS) matmul_tiled(
     const T* __restrict__ a,        // [(grid_z - 1) * stride_a + m * k]
     const T* __restrict__ b,        // [(grid_z - 1) * stride_b + k * n]
     const T* __restrict__ bias,     // [n] or null

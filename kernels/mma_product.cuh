@@ -6,8 +6,8 @@
 // - Tiles in shared memory have the layout of global memory; copies are asynchronous and by vectors. If an operand is
 //   contiguous along k, ldmatrix loads 4 registers of a lane at once. If not, a lane loads the elements of a step one
 //   by one, those of op(a) in pairs: larger vectors would hold elements of several fragments, and the compiler would
-//   copy them, because the registers of a fragment must be adjacent. Rows in shared memory are padded by 4 or 8 words,
-//   so neither has bank conflicts.
+//   copy them, because the registers of a fragment must be adjacent. Neither has bank conflicts (tile_loader.cuh;
+//   rows along m or n are padded by 8 words).
 // - No branch separates the copies from the products in the main loop, as in tiled_product.cuh.
 //
 // Options: TILE=BM,BN,BK,WM,WN,0,0,STAGES,1: the block tile, its depth along k, the warp tile (multiples of 16), and
@@ -34,8 +34,8 @@ static_assert(sizeof(T) == sizeof(float), "tensor cores multiply float data as T
 static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 16 == 0 && BK % 8 == 0, "tile sizes");
 static_assert(!(COLUMN_SUMS && TRANSPOSE_B), "column sums require a row-major op(b)");
 
-using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, TRANSPOSE_A ? 8 : 4>;
-using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, TRANSPOSE_B ? 4 : 8>;
+using TileA = Tile<BM, BK, THREADS, !TRANSPOSE_A, VECTOR_A ? VECTOR : 1, 8>;
+using TileB = Tile<BN, BK, THREADS, TRANSPOSE_B, VECTOR_B ? VECTOR : 1, 8>;
 using Steps = Stages<TileA, TileB, BK, STAGES>;
 
 // The elements of a warp tile of op(a) or op(b) that a lane holds for 8 steps along k: FRAGMENTS operands of mma
@@ -44,25 +44,26 @@ template <typename Tile, int SIZE, int REGISTERS_>
 struct Operand {
     static constexpr int REGISTERS = REGISTERS_, EACH = REGISTERS / 2;  // elements of a fragment at one step along k
     static constexpr int FRAGMENTS = SIZE / (8 * EACH);
+    static constexpr bool ALONG_K = Tile::STEPS > 1;
 
     T values[FRAGMENTS][REGISTERS];
 
     // The position in the warp tile of the i-th element of a fragment at one step along k. If the elements of a step
     // are adjacent in shared memory, so are those of a lane, which it loads together.
     static DEVICE int place(int fragment, int i, int group) {
-        return fragment * 8 * EACH + (Tile::STEPS_IN_ROW ? i * 8 + group : group * EACH + i);
+        return fragment * 8 * EACH + (ALONG_K ? i * 8 + group : group * EACH + i);
     }
 
     // The position in shared memory of what the lane loads first; the warp tile begins at `first` in the block tile.
     static DEVICE int own(int first, int lane) {
         const int group = lane / 4, member = lane % 4, i = lane / 8;
-        if (Tile::STEPS_IN_ROW)  // a row of the i-th matrix for load_matrices, which fills the i-th register
+        if (ALONG_K)  // a row of the i-th matrix for load_matrices, which fills the i-th register
             return Tile::at(first + place(i / REGISTERS, i % EACH, lane % 8), i / EACH % 2 * 4);
         return Tile::at(first + place(0, 0, group), member);
     }
 
     DEVICE void load(const T* own, int step) {
-        if constexpr (Tile::STEPS_IN_ROW) {
+        if constexpr (ALONG_K) {
 #pragma unroll
             for (int p = 0; p < FRAGMENTS; p += 4 / REGISTERS)  // four matrices are one or two fragments
                 load_matrices(&values[p][0], own + Tile::at(p * 8 * EACH, step));

@@ -19,33 +19,43 @@ struct TileShape {
     static constexpr int THREADS = SLICE * SLICES;
     static constexpr int DEPTH = BK / SLICES;
     static constexpr int LANES_M = WM / TM, LANES_N = WN / TN;
-    static constexpr int SPAN = DEPTH < 16 ? DEPTH : 16;
     static_assert(BM % WM == 0 && BN % WN == 0, "the warp tile divides the block tile");
     static_assert(LANES_M * LANES_N == WARP && WM % TM == 0 && WN % TN == 0, "32 thread tiles make a warp tile");
     static_assert(LANES_M % 2 == 0 && LANES_N % 2 == 0, "lanes alternate along m and n");
-    static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "a k-slice has an even number of steps");
+    static_assert(BK % SLICES == 0, "k-slices have the same depth");
 };
 
-// A thread's elements of a tile at a step along k: COUNT elements, in vectors of WIDTH that are LANES vectors apart.
-template <typename Tile, int COUNT, int LANES>
+// A thread's elements of a tile, COUNT of them, at STEPS steps along k, which a row of shared memory holds. Along m or n
+// they are in vectors of WIDTH that are LANES vectors apart.
+template <typename Tile, int COUNT, int LANES, int STEPS_>
 struct Fragment {
-    static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 2;
-    static_assert(COUNT % WIDTH == 0 && !Tile::STEPS_IN_ROW, "a swizzle swaps elements within a vector");
+    static constexpr int WIDTH = COUNT % VECTOR == 0 ? VECTOR : 2, STEPS = STEPS_;
+    static constexpr int LOADED = Tile::STEPS > 1 ? STEPS : WIDTH;  // elements of a load
+    static_assert(COUNT % WIDTH == 0, "whole vectors");
 
-    T values[COUNT];
+    T values[COUNT * STEPS];  // element by element
 
     // The position of element p in the warp tile.
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
-    // Load a step; `own` is the lane's first element in the tile's first step. `step` is known at compile time, so the
-    // rest of the address is an immediate of the load, and the swizzle only renames registers.
+    // Load STEPS steps, unless `step` is not their first; `own` is the lane's first element in the tile's first step. `step` is
+    // known at compile time, so the rest of the address is an immediate of the load.
     DEVICE void load(const T* own, int step) {
+        if (step % STEPS != 0) return;
 #pragma unroll
-        for (int p = 0; p < COUNT; p += WIDTH) {
-            const auto vector = ::load<WIDTH>(own + (step * Tile::ROW + place(p, 0)));
+        for (int i = 0; i < COUNT * STEPS; i += LOADED) {
+            const auto vector = ::load<LOADED>(own + Tile::at(place(i / STEPS, 0), step));
 #pragma unroll
-            for (int w = 0; w < WIDTH; ++w) values[p + (w ^ Tile::swizzle(step))] = vector.v[w];
+            for (int w = 0; w < LOADED; ++w) values[i + w] = vector.v[w];
         }
+    }
+
+    // The elements at one of the steps.
+    DEVICE Pack<COUNT> at(int step) const {
+        Pack<COUNT> of_step;
+#pragma unroll
+        for (int p = 0; p < COUNT; ++p) of_step.v[p] = values[p * STEPS + step % STEPS];
+        return of_step;
     }
 };
 
@@ -80,10 +90,15 @@ struct PlaceOf {
     }
 };
 
+// x, in a register: the compiler does not know how it was computed, so it does not compute it again in every iteration.
+DEVICE int in_register(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 // The tile of c at `row` and `column`, computed by all threads of a block. op(a) is contiguous along m with
-// A_TRANSPOSED, op(b) along k with B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors, unless it is
-// contiguous along k; its rows in memory must be aligned multiples of 16 bytes. C_VECTORS: the same for c and the other
-// arrays of the epilogue. COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
+// A_TRANSPOSED, op(b) along k with B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors; its rows in
+// memory must be aligned multiples of 16 bytes. C_VECTORS: the same for c and the other arrays of the epilogue. COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
 //
 // A block that computes several tiles calls __syncthreads() before the next one.
 template <typename Shape, bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS,
@@ -95,13 +110,15 @@ struct TiledProduct {
     static constexpr int STAGES = Shape::STAGES, SLICES = Shape::SLICES, SLICE = Shape::SLICE, DEPTH = Shape::DEPTH;
 
     using Place = PlaceOf<Shape>;
-    using TileA = Tile<BM, BK, Shape::THREADS, !A_TRANSPOSED, A_TRANSPOSED && A_VECTORS ? VECTOR : 1, VECTOR,
-                       A_TRANSPOSED ? 0 : Shape::SPAN>;
-    using TileB = Tile<BN, BK, Shape::THREADS, B_TRANSPOSED, !B_TRANSPOSED && B_VECTORS ? VECTOR : 1, VECTOR,
-                       B_TRANSPOSED ? Shape::SPAN : 0>;
+    using TileA = Tile<BM, BK, Shape::THREADS, !A_TRANSPOSED, A_VECTORS ? VECTOR : 1, 0>;
+    using TileB = Tile<BN, BK, Shape::THREADS, B_TRANSPOSED, B_VECTORS ? VECTOR : 1, 0>;
+    static_assert(DEPTH % TileA::STEPS == 0 && DEPTH % TileB::STEPS == 0, "a k-slice is whole rows of shared memory");
     using Steps = Stages<TileA, TileB, BK, STAGES>;
-    using FragmentA = Fragment<TileA, TM, Shape::LANES_M>;
-    using FragmentB = Fragment<TileB, TN, Shape::LANES_N>;
+    // If both operands are contiguous along k, the registers of a large tile do not suffice for VECTOR steps of both, nor
+    // for those of one if it has many copies, of single elements.
+    static constexpr bool FEWER = !A_TRANSPOSED && B_TRANSPOSED && TM * TN > 32;
+    using FragmentA = Fragment<TileA, TM, Shape::LANES_M, FEWER && !A_VECTORS ? VECTOR / 2 : TileA::STEPS>;
+    using FragmentB = Fragment<TileB, TN, Shape::LANES_N, FEWER ? VECTOR / 2 : TileB::STEPS>;
     using Sum = Sums<Shape, COLUMN_TOTALS>;
 
     static constexpr int WIDTH_C = C_VECTORS ? FragmentB::WIDTH : 1;
@@ -117,13 +134,13 @@ struct TiledProduct {
         bool sums_columns;
         int now = 0;               // the stage being multiplied
         const T* tiles = nullptr;  // its address
-        FragmentA column_a[2];     // of this step and of the next
-        FragmentB row_b[2];
+        FragmentA columns_a;
+        FragmentB rows_b;
         Sum sum = {};
 
         DEVICE void take(int step) {
-            column_a[step % 2].load(tiles + own_a, step);
-            row_b[step % 2].load(tiles + own_b, step);
+            columns_a.load(tiles + own_a, step);
+            rows_b.load(tiles + own_b, step);
         }
 
         DEVICE void sum_columns() {
@@ -145,6 +162,8 @@ struct TiledProduct {
                 if (sums_columns) sum_columns();
 #pragma unroll
             for (int j = 0; j < DEPTH; ++j) {
+                const auto column_a = columns_a.at(j);
+                const auto row_b = rows_b.at(j);
                 if (j + 1 == DEPTH) {
                     now = now + 1 < STAGES ? now + 1 : 0;
                     steps.next(now, COPIES);
@@ -154,7 +173,7 @@ struct TiledProduct {
 #pragma unroll
                 for (int p = 0; p < TM; ++p)
 #pragma unroll
-                    for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a[j % 2].values[p] * row_b[j % 2].values[q];
+                    for (int q = 0; q < TN; ++q) sum.tile[p][q] += column_a.v[p] * row_b.v[q];
             }
         }
     };
@@ -169,8 +188,8 @@ struct TiledProduct {
                    {shared + TileA::WORDS, b, column, n, first, last, B_TRANSPOSED ? k : n},
                    last - first},
                   shared,
-                  own_a,
-                  TileA::WORDS + own_b,
+                  in_register(own_a),
+                  in_register(TileA::WORDS + own_b),
                   row == 0 && blockIdx.z == 0};
         Steps& steps = work.steps;
         if (first < last) {

@@ -46,7 +46,8 @@ def launch_both(
 ) -> None:
     """Launch `kernels/linear_backward.cu`; with an activation g, dx is multiplied by g'."""
     (rows, inputs), outputs = x.shape, dz.shape[1]
-    options = {**tile.options(), "VECTOR_INPUTS": by_vectors(x, saved, dx), "VECTOR_OUTPUTS": by_vectors(dz, dweight)}
+    vectors = {"VECTOR_INPUTS": by_vectors(x, saved, dx), "VECTOR_OUTPUTS": by_vectors(dz, weight, dweight)}
+    options = {**tile.options(), **vectors}
     if activation is not None:
         options |= {"GRADIENT": 1, **(activation.cuda_options() or {})}
     if dbias is not None:

@@ -180,9 +180,6 @@ def run_plan(
     }
     if column_sums is not None:
         options["COLUMN_SUMS"] = 1
-    if plan.kernel == "tiled":
-        options["VECTOR_A"] &= flips[0]  # operands contiguous along k are loaded element by element: one variant less
-        options["VECTOR_B"] &= not flips[1]
     args = (a, b, *sides, c, column_sums, parts, arrivals, m, n, k, *strides, part_size, function.parameter)
     KERNELS[plan.kernel](grid, (tile.threads,), *args, options=options)
 

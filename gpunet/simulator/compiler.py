@@ -24,6 +24,9 @@ from gpunet.simulator.rewrite import rewrite
 from gpunet.simulator.unsupported import Refusal, line_of
 
 RUNTIME = Path(__file__).parent / "runtime"
+NAMED = "/gpunet/simulator/runtime"
+"""The name of `RUNTIME` in debug information, so that all installations of a version share libraries."""
+
 STANDARD = RUNTIME / "standard"
 """Replacements of the C headers that kernels include, for g++ and for NVRTC."""
 MISSING_HEADER = """
@@ -184,7 +187,8 @@ def _compile(
     preprocessed = _run([compiler, "-E", *_COMMON, *given, *options, "-x", "c++", "-"], name, stdin=marked)
     wanted = dict.fromkeys(["device.h", *re.findall(r"#pragma gpunet include (\S+)", preprocessed)])
     wanted |= {header: None for use, header in _BY_USE.items() if use.search(preprocessed)}
-    headers = [f"-I{RUNTIME}", *(part for header in wanted for part in ("-include", header))]
+    headers = [f"-I{RUNTIME}", f"-ffile-prefix-map={RUNTIME}={NAMED}"]
+    headers += [part for header in wanted for part in ("-include", header)]
     text, compiled = target.with_name("kernels.cpp"), target.with_name("kernels.o")
     try:
         text.write_text(rewrite(preprocessed, expressions), encoding="utf-8")
@@ -213,8 +217,7 @@ def runtime_library(mode: str) -> Path:
     )  # the modules that rewrite sources
     recipe = [Path(__file__).with_name(name) for name in names]
     sources = [p.read_text(encoding="utf-8") for p in (*recipe, *sorted(RUNTIME.rglob("*"))) if p.is_file()]
-    # The path of the runtime is part of the key, because findings leave out lines of its files by their paths.
-    parts = [compiler.path, compiler.version, str(RUNTIME), *flags, *sources]
+    parts = [compiler.path, compiler.version, *flags, *sources]
 
     def build(target: Path) -> None:
         # One translation unit takes half the time, because the files share C++ headers.

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from gpunet.simulator.compiler import RUNTIME
+from gpunet.simulator.compiler import NAMED
 
 
 class SharedVariable(NamedTuple):
@@ -78,7 +78,7 @@ class Symbols:
                 found = frames[f"{int(text, 16):x}"]
                 continue
             file, _, line = next(lines).split(" ")[0].rpartition(":")
-            if not Path(file).is_relative_to(RUNTIME):
+            if not Path(file).is_relative_to(NAMED):
                 found.append((_plain_name(text), f"{Path(file).name}:{line}"))
         return frames
 

@@ -10,6 +10,7 @@ from benchmarks.gpu_report.sections import (
     products,
     sanitizer,
     step,
+    tiles,
 )
 
 SECTIONS = {
@@ -22,6 +23,7 @@ SECTIONS = {
     "layers": products.LAYERS,
     "bias-activation": fused.BIAS,
     "squares": products.SQUARE,
+    "tiles": tiles.SECTION,
     "tf32": products.TF32,
     "kernels": fused.OTHER,
     "peers": step.PEERS,

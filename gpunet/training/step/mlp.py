@@ -80,7 +80,7 @@ class Net(NamedTuple):
         return max(rows, *forward, forward[-1] * self.splits(rows), *backward)
 
     def scratch_rows(self, rows: int, regression: bool) -> int:
-        """Return the elements of scratch memory per row; see `kernels/mlp_train.cu`."""
+        """Return the elements of scratch memory per row; see `kernels/mlp_net.cuh`."""
         n_in, *hidden, n_out = self.widths
         batches = 2 * n_in + (2 * n_out if regression else 0) + 2
         return batches + 3 * sum(hidden) + n_out + 2 + self.splits(rows) * hidden[-1]

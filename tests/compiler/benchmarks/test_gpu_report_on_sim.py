@@ -59,6 +59,35 @@ def test_the_products_of_a_network_are_those_of_its_layers(rows_of):
     ]  # fmt: skip
 
 
+def test_the_tiles_of_tune_are_checked(rows_of):
+    (row,) = rows_of("tiles")
+    assert (row["product"], row["default"]) == ("float32 TN 16x16x16", "16x16x64 in 4 slices, 1 split")
+    assert row["tried"] > 3
+    assert row["seconds"] == {}
+
+
+def test_the_default_and_the_fastest_tiles_are_shown(monkeypatch):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    from benchmarks.gpu_report.sections import tiles
+    from gpunet.bench.tune import Choice, Result
+    from gpunet.ops.tiles import CANDIDATES, FLOAT32
+    from gpunet.ops.tuned import Product
+
+    tried = {str(choice): choice for choice in (Choice(tile, 1) for tile in CANDIDATES["tiled", FLOAT32][:5])}
+    default, wrong, *others = tried
+    times = {name: [3e-6 - 1e-7 * i] * 3 for i, name in enumerate((default, *others, "blas"))}
+    result = Result("tiled", Product(8, 8, 8, "NN", FLOAT32), tried, {wrong: "off by 2"}, times)
+    row = tiles.finding(result)
+    assert row["fault"] == f"{wrong}: off by 2"
+    assert list(row["seconds"]) == ["blas", *reversed(others), default]
+    *_, cells = tiles.show([row])
+    _, product, shown_default, fastest, speedup, blas, _ = (cell.strip() for cell in cells.split("|"))
+    assert product == "float32 NN 8x8x8"
+    assert shown_default.startswith(f"{default}: 3 µs")
+    assert fastest.startswith(f"{others[-1]}: 2.7 µs")
+    assert (speedup, blas.partition(" (")[0]) == ("1.11", "2.6 µs")
+
+
 def test_tf32_is_compared_with_the_library_in_tf32(rows_of, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", "0")  # restored after the test
     rows = rows_of("tf32")

@@ -110,11 +110,11 @@ def tiled_by_vectors(folder):
 
 def gradients(folder):
     rng = np.random.default_rng(0)
-    x, weight, dz = (rng.standard_normal(shape, np.float32) for shape in ((33, 40), (40, 5), (33, 5)))
+    x, weight, dz = (rng.standard_normal(shape, np.float32) for shape in ((33, 40), (40, 21), (33, 21)))
     dx, dweight = uninitialized(x.shape, x.dtype), uninitialized(weight.shape, x.dtype)
     kernel = Kernel(folder / "linear_backward.cu", "linear_backward")
     arrays = x, weight, dz, None, dx, dweight, None
-    run(kernel, (6,), (TILED.threads,), *arrays, 33, 40, 5, 0.0, options=TILED.options())
+    run(kernel, (6,), (TILED.threads,), *arrays, 33, 40, 21, 0.0, options=TILED.options())
     np.testing.assert_allclose(dx, dz @ weight.T, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(dweight, x.T @ dz, rtol=1e-4, atol=1e-4)
 
@@ -357,20 +357,24 @@ FAULTS = {
     "a slice that is not added": (
         "tiled_product.cuh", "other < SLICES - 1", "other < SLICES - 2", tiled, "AssertionError"),
     "a partly loaded tile": (
-        "tile_loader.cuh", "p < PASSES; ++p) {", "p < 1; ++p) {", tiled, "uninitialized"),
+        "tile_loader.cuh", "c < EACH; ++c) {\n                    const int", "c < 1; ++c) {\n const int", tiled,
+        "uninitialized"),
     "a row past the end of an operand": (
-        "tile_loader.cuh", "top + p * APART < x_end", "top + p * APART <= x_end", tiled, "out of bounds"),
-    "a step along k past the end": (
-        "tile_loader.cuh", "right < left ?", "right <= left ?", tiled, "AssertionError|out of bounds"),
+        "tile_loader.cuh", "first + right) < x_end", "first + right) <= x_end", tiled, "out of bounds"),
+    "a step before the first": (
+        "tile_loader.cuh", ">= missing;", ">= missing - 1;", tiled, "AssertionError|out of bounds"),
+    "all tiles as short as the first": (
+        "tile_loader.cuh", "b.now = b.later;", "", tiled, "AssertionError"),
     "a vector copied one element too far": (
         "tile_loader.cuh", "at_row(row, place);", "at_row(row, place) + 1;", tiled_by_vectors, "misaligned"),
-    "a swizzle that is not undone": (
-        "tiled_product.cuh", "values[p + (w ^ Tile::swizzle(step))]", "values[p + w]", tiled, "AssertionError"),
+    "fragments loaded from the middle of a row": (
+        "tiled_product.cuh", "if (step % STEPS != 0) return;", "", tiled, "misaligned"),
+    "rows of a tile that overlap": (
+        "tile_loader.cuh", "SIZE + SIZE / 8, SPREAD", "SIZE, SPREAD", tiled, "race"),
     "the first fragments of a stage from the previous one": (
         "tiled_product.cuh", "if (another) tiles", "if (!another) tiles", tiled, "AssertionError|race|uninitialized"),
     "a fragment of the wrong step": (
-        "tiled_product.cuh", "column_a[j % 2].values[p] * row_b", "column_a[0].values[p] * row_b", tiled,
-        "AssertionError"),
+        "tiled_product.cuh", "columns_a.at(j)", "columns_a.at(0)", tiled, "AssertionError"),
     "a missing last step along k": (
         "tiled_product.cuh", "i < last; i += BK", "i + BK < last; i += BK", tiled, "AssertionError"),
     "column sums of too many columns": (

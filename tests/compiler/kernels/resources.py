@@ -4,7 +4,7 @@
 
 prints a table of registers and shared memory, minimum to maximum over the variants. It fails if a kernel spills, uses
 local memory or exceeds its register bound; the tiles that only `gpunet tune` tries are checked for spills on sm_75 and
-sm_90. Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU.
+sm_90. Needs the package nvidia-cuda-nvrtc-cu12 (or the CUDA 13 one) and no GPU. Results stay in gpunet's cache.
 """
 
 import itertools
@@ -15,7 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from gpunet.bench.nvrtc import ARCHITECTURES, Resources, compile_kernels
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from compiler.kernels.cubins import compile_cubin
+
+from gpunet.bench.nvrtc import ARCHITECTURES, Resources
 from gpunet.cuda import CTYPES, DTYPES, read_source
 from gpunet.device import kernels_path
 from gpunet.layers import Dropout, Linear
@@ -165,7 +169,7 @@ def measure(arch: str, wanted: Iterable[Variant], threads: int = 1) -> Iterator[
     """Yield each kernel of the variants with its resources on an architecture."""
 
     def build(variant: Variant) -> dict[str, Resources]:
-        return compile_kernels(read_source(variant.path), variant.path.name, arch, variant.options)
+        return compile_cubin(read_source(variant.path), variant.path.name, arch, variant.options)[1]
 
     wanted = list(wanted)
     with ThreadPoolExecutor(threads) as pool:

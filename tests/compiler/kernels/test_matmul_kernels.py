@@ -122,12 +122,13 @@ ALONG_K = [(DTYPES[0], tile) for tile in LARGEST] + [(DTYPES[1], Tile(32, 64, 16
 
 @pytest.mark.parametrize("layout", ["NN", "NT"])
 @pytest.mark.parametrize(("dtype", "tile"), ALONG_K, ids=str)
-def test_operands_along_k_are_transposed(dtype, tile, layout):
-    transpose_b = layout == "NT"
-    for m, n, k in [(130, 67, 70), (5, 3, 1)]:
-        a, b, product = operands(m, n, k, dtype, transpose_b=transpose_b)
+@pytest.mark.parametrize("vectors", [0, 1])
+def test_the_large_tiles_multiply_operands_that_are_contiguous_along_k(dtype, tile, layout, vectors):
+    options = {"TRANSPOSE_B": int(layout == "NT")} | {f"VECTOR_{operand}": vectors for operand in "ABC"}
+    for m, n, k in [(132, 68, 72), (4, 8, 4)] if vectors else [(130, 67, 70), (5, 3, 1)]:
+        a, b, product = operands(m, n, k, dtype, transpose_b=options["TRANSPOSE_B"])
         c = uninitialized((1, m, n), dtype)
-        launch("tiled", c, a, b, m, n, k, options={"TRANSPOSE_B": int(transpose_b)}, tile=tile)
+        launch("tiled", c, a, b, m, n, k, options=options, tile=tile)
         assert_product(c, product, k)
 
 

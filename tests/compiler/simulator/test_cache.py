@@ -3,13 +3,12 @@
 import multiprocessing
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from compiler.simulator.kernels import buffer
 
-from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetWarning
+from gpunet.errors import ArgumentError, CompileError, DeviceError, GpunetWarning, KernelError
 from gpunet.simulator import compiler
 from gpunet.simulator.compiler import compile_kernels, find_compiler, runtime_library
 from gpunet.simulator.engine import load
@@ -155,9 +154,22 @@ def test_a_truncated_library_is_recompiled(cache):
     assert library.stat().st_size > len(data) // 2
 
 
-def test_findings_leave_out_runtime_lines_of_a_second_installation(cache, monkeypatch):
-    here = compiler.runtime_library("fast").name
-    shutil.copytree(compiler.RUNTIME, cache / "runtime")
-    monkeypatch.setattr(compiler, "RUNTIME", cache / "runtime")
-    monkeypatch.setattr(compiler, "_run", lambda command, *_, **__: Path(command[command.index("-o") + 1]).touch())
-    assert compiler.runtime_library.__wrapped__("fast").name != here
+def test_two_installations_share_libraries_and_findings_leave_out_the_lines_of_both(cache, monkeypatch):
+    source = 'extern "C" __global__ void k(int* x) { atomicAdd(&x[99], 1); }'
+
+    def found():
+        with pytest.raises(KernelError) as caught:
+            load(source, "value.cu", mode="check").kernels["k"].launch((1,), (1,), [buffer(np.zeros(1, np.int32))])
+        return str(caught.value)
+
+    moved = cache / "moved"
+    shutil.copytree(compiler.RUNTIME, moved)
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler, "RUNTIME", moved)
+        patch.setattr(compiler, "STANDARD", moved / "standard")
+        patch.setattr(compiler, "runtime_library", compiler.runtime_library.__wrapped__)
+        of_the_other = found()
+    assert "value.cu:1" in of_the_other
+    assert ".h:" not in of_the_other
+    monkeypatch.setattr(compiler, "_run", None)  # nothing is compiled
+    assert found() == of_the_other

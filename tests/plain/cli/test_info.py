@@ -20,7 +20,8 @@ def rows(text: str) -> dict[str, str]:
 
 def test_info_works_without_cupy_or_gpu_and_says_why(invoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "nvidia-smi" else which(name))
     result = invoke("info")
     assert result.exit_code == 0
     shown = rows(result.stdout)
