@@ -36,10 +36,13 @@ HABITS = {
 """gpunet equivalents of attributes that its classes do not have."""
 
 OF_PACKAGE = {
+    "Loss": "losses derive from gn.losses.Loss and define task and value_and_grad",
     "Module": "layers derive from gn.Layer, and gn.Sequential(...) chains layers",
     "Parameter": "a layer gives its parameters to gn.Layer: super().__init__({'weight': array})",
     "nn": "layers and losses are in gpunet itself: gn.Linear, gn.MSELoss",
     "no_grad": "not needed: model(x) computes no gradients",
+    "onnx": "gn.interop.to_onnx(model, path) writes an ONNX file",
+    "optim": "optimizers are in gpunet itself: gn.Adam, gn.SGD; a Trainer attaches them to its model",
 }
 """gpunet equivalents of names that the package does not have."""
 

@@ -4,10 +4,10 @@
 // Features may be stored in another type than the layers use, such as bytes, and are converted (convert.cuh). All other
 // data is copied bit by bit.
 //
-// `first` is in device memory and is advanced to the next batch, so that each replay of a recorded step reads
-// the next rows of the epoch. Memory-bound: each element is read and written once, 16 bytes of output at a time if widths and pointers
-// allow it. The order is read once per vector, mostly from the cache. Indices are clamped to the array, as in NumPy's
-// mode "clip": a wrong index gives a wrong row, never a fault.
+// `first` is in device memory and is advanced to the next batch, so that each replay of a recorded step reads the next
+// rows of the epoch. Memory-bound: each element is read and written once, 16 bytes of output at a time if widths and
+// pointers allow it. The order is read once per vector, mostly from the cache. Indices are clamped to the array, as in
+// NumPy's mode "clip": a wrong index gives a wrong row, never a fault.
 //
 // Options of gather: REAL, an integer type whose size divides that of a row. Options of gather_batch: REAL, the type of
 // the features in the batch; SOURCE, the type in which they are stored. Launch: grid-stride; any grid of at least one
@@ -20,15 +20,15 @@ DEVICE int clipped(long long i, int n) { return static_cast<int>(min(max(i, 0LL)
 
 template <int WIDTH, typename From, typename To, typename Row, typename Convert>
 DEVICE void copy_rows(const From* a, To* out, int width, int count, Row row, Convert convert) {
-    const unsigned pieces = static_cast<unsigned>(count) * width / WIDTH;
-    for (unsigned piece = flat_thread(); piece < pieces; piece += flat_stride()) {
-        const unsigned i = piece * WIDTH / width, column = piece * WIDTH % width;
+    const unsigned vectors = static_cast<unsigned>(count) * width / WIDTH;
+    for (unsigned vector = flat_thread(); vector < vectors; vector += flat_stride()) {
+        const unsigned i = vector * WIDTH / width, column = vector * WIDTH % width;
         const From* from = a + static_cast<long long>(row(i)) * width + column;
         const Group<From, WIDTH> x = *reinterpret_cast<const Group<From, WIDTH>*>(from);
         Group<To, WIDTH> y;
 #pragma unroll
         for (int k = 0; k < WIDTH; ++k) y.v[k] = convert(x.v[k], column + k);
-        reinterpret_cast<Group<To, WIDTH>*>(out)[piece] = y;
+        reinterpret_cast<Group<To, WIDTH>*>(out)[vector] = y;
     }
 }
 

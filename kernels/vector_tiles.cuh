@@ -48,7 +48,7 @@ DEVICE void copy_async_by(T (&tile)[DEPTH][SIZE + PADDING], const T* operand, in
     }
 }
 
-// By vectors where the operand's rows are aligned vectors, which the edges do not divide.
+// Copy by vectors if the operand's rows consist of aligned vectors, so that no vector crosses an edge.
 template <bool ALONG_K, int THREADS, int SIZE, int DEPTH>
 DEVICE void copy_tile_async(T (&tile)[DEPTH][SIZE + PADDING], const T* operand, int x, int i, int size, int k) {
     if (ALONG_K || size % VECTOR != 0 || !aligned(operand))

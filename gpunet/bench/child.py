@@ -40,7 +40,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
     raises, also after Ctrl-C.
 
     Args:
-        seconds: time limit for all items, without starting the child and its imports.
+        seconds: time limit for all items; the start of the child and its imports do not count.
 
     Raises:
         GpunetError: raised by `function`, or the child did not start.
@@ -82,7 +82,7 @@ def iterate_with_limit(seconds: float, function: Callable[..., Iterable[T]], *ar
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Start children with Ctrl-C blocked in this block; only the parent handles it."""
+    """Block Ctrl-C in children that start in this block; only the parent handles it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -82,12 +82,12 @@ class Request:
         return cases
 
     def own_kernel(self) -> OwnKernel | None:
-        """Return the user's own kernel; raise like `OwnKernel`."""
+        """Return the user's own kernel; errors as for `OwnKernel`."""
         return OwnKernel(self.own) if self.own else None
 
 
 def run(request: Request, report_rows: Callable[[list[Row]], None]) -> Report:
-    """Measure all cases of a request; raise like `Request.by_size` before anything is measured.
+    """Measure all cases of a request; errors as for `Request.by_size` before anything is measured.
 
     Args:
         report_rows: called with the rows of each size as soon as they are measured.

@@ -44,7 +44,7 @@ def name_expression(kernel: str) -> str:
 
 
 def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
-    """Return the case with checked arguments, and its kernel's parameters; raise like `check.check`.
+    """Return the case with checked arguments, and its kernel's parameters; errors as for `check.check`.
 
     Of several kernels with that name, the returned case names the one that the arguments fit.
     """
@@ -55,7 +55,8 @@ def typed(path: Path, case: Case) -> tuple[Case, tuple[Parameter, ...]]:
         return case._replace(inputs=_arguments(case, kernels[case.kernel])), kernels[case.kernel]
     overloads = [name for name in kernels if name.partition("(")[0] == case.kernel]
     if not overloads:
-        raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {', '.join(kernels) or 'none but templates'}.")
+        names = ", ".join(kernels) or "only templates: name an instance, as in scale<float>"
+        raise ArgumentError(f"{path}: no kernel {case.kernel!r}; it has {names}.")
     fitting = []
     for name in overloads:
         with suppress(ArgumentError, DTypeError, ShapeError):

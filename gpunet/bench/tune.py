@@ -44,7 +44,7 @@ class Result:
 
     Attributes:
         choices: by name; the first is the default without tuning.
-        faults: of wrong choices, and of a wrong library.
+        faults: by name, what is wrong with a choice or the library; these are not timed.
         times: seconds per call of each choice and of "blas", round by round; empty without a clock.
     """
 
@@ -120,7 +120,7 @@ def tune(
         precision: one of `PRECISIONS`, for float32 products; float64 products have only "float32".
 
     Raises:
-        ArgumentError: the products exceed the memory. Like `DeviceError` it is raised before anything is run.
+        ArgumentError: the products exceed the memory; raised before anything is run, like `DeviceError`.
         DeviceError: the GPU lacks the tensor cores of this precision.
         KernelError: a fault after which the GPU cannot be used.
     """

@@ -52,7 +52,7 @@ def count(
 ) -> list[Measured]:
     """Check the kernels and functions of a case on the simulated GPU, each in a child process.
 
-    Takes arguments of `time` and `check`; raises like `check`.
+    Takes arguments of `time` and `check`; errors as for `check`.
     """
     rows = []
     for name, other in _others(case).items():

@@ -137,7 +137,9 @@ def early_stopping(settings: Settings) -> EarlyStopping:
 def model(settings: Settings, train: Dataset) -> Sequential:
     """Return a new MLP that standardises by the mean and standard deviation of the training part."""
     if train.classes is not None and len(train.classes) < 2:
-        raise DataError(f"{settings.data}: every sample is of class {train.classes[0]!r}; two are needed.")
+        raise DataError(
+            f"{settings.data}: every sample is of class {train.classes[0]!r}; at least two classes are needed."
+        )
     outputs = train.y[0].size if train.classes is None else len(train.classes)
     network = (settings.activation, settings.dropout, settings.seed)
     mlp: Sequential
@@ -208,7 +210,7 @@ def has_diverged(settings: Settings, parts: Parts, trainer: Trainer) -> bool:
 
 
 def train_once(settings: Settings, parts: Parts) -> Trainer:
-    """Return a trained model's trainer, without writing any file."""
+    """Train a new model without writing any file; return its trainer."""
     stopper = early_stopping(settings)
     trainer = new_trainer(settings, parts["train"], [stopper, TerminateOnNaN()], None)
     fit(trainer, settings, parts, settings.epochs)

@@ -74,7 +74,7 @@ def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> d
         ArgumentError: the model was never trained, or on another task.
     """
     if model.task is None:
-        raise ArgumentError("this model was never trained; there is nothing to evaluate.")
+        raise ArgumentError("this model was never trained; train it first.")
     if model.task not in LOSS_OF_TASK:
         raise ArgumentError(
             f"the task of this model is {model.task}; the command evaluates {', '.join(map(str, LOSS_OF_TASK))}."

@@ -186,7 +186,7 @@ def finite_numbers(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _finite_floats(array: np.ndarray, name: str) -> np.ndarray:
-    """Return `array` as floats; raise like `finite_numbers`."""
+    """Return `array` as floats; errors as for `finite_numbers`."""
     return _floats(finite_numbers(array, name))
 
 

@@ -10,7 +10,7 @@ from gpunet.errors import ArgumentError, DataError
 
 
 def is_iterable(value: Any) -> bool:
-    """Return whether `value` is iterable, but no array, data frame, dict or text."""
+    """Return whether `value` is an iterable other than an array, a data frame, a dict or text."""
     kind = type(value)
     is_data = isinstance(value, str | bytes | Mapping) or hasattr(kind, "__array__")
     return (hasattr(kind, "__iter__") or _is_sequence(kind)) and not is_data and frame_columns(value) is None
@@ -41,7 +41,7 @@ def numbered(batches: Any) -> Iterator[tuple[int, list[Any]]]:
     """Yield each batch's number, from 1 on, and its arrays (X, y) or (X, y, weight).
 
     Raises:
-        DataError: a batch has another form, there are no batches, or fewer than `len` of the iterable.
+        DataError: a batch has another form, or there are no batches, or fewer than `len(batches)`.
         Exception: raised by the iterable; a note names the last batch it yielded.
     """
     number = 0
@@ -66,7 +66,7 @@ def _noted(batches: Any) -> Iterator[Any]:
         for done, batch in enumerate(iterable, 1):  # noqa: B007
             yield batch
     except Exception as error:
-        error.add_note(f"raised by the iterable after batch {done}; all steps that these batches complete were run")
+        error.add_note(f"raised by the iterable after batch {done}; all steps that were complete by then were run")
         raise
 
 

@@ -89,15 +89,17 @@ class LabelledTable:
             raise DataError(f"{table.name}: no column {target!r}; the columns are {listing([*table.frame.columns])}.")
         y, classes = new_targets(table, target, task)
         if classes is None and (why := why_identifier(target, y)):
-            message = f"{table.name}: the target {target!r} looks like an identifier ({why}); another one may be meant."
-            warn(message)
+            warn(
+                f"{table.name}: the target {target!r} looks like an identifier ({why}); check that it is the column to "
+                "predict."
+            )
         if options.missing == "drop":
             table = _complete(table, target, options)
             y, classes = new_targets(table, target, task)
         return cls(table, target, y, classes, options)
 
     def dataset(self, train_rows: np.ndarray | None = None) -> Dataset:
-        """Encode all rows by the schema of the training rows (by default all rows); raise like `TableSchema.fit`."""
+        """Encode all rows by the schema of the training rows (by default all rows); errors as for `TableSchema.fit`."""
         schema = _schema(self.table, self.target, self.options, train_rows)
         name = Path(self.table.name).name.split(".")[0]
         return Dataset(schema.encode(self.table), self.y, self.classes, name, schema, found=self.table.found)

@@ -101,7 +101,7 @@ class Standardizer:
         np.multiply(centred, self.factor, out)
 
     def check_fits(self, X: np.ndarray, dtype: np.dtype[Any]) -> None:
-        """Raise `DataError` if a standardised value of `X` overflows `dtype`; else raise like `apply`."""
+        """Raise `DataError` if a standardised value of `X` overflows `dtype`; other errors as for `apply`."""
         self._check_shape(X)
         largest = np.iinfo(X.dtype).max if X.dtype.kind in "iu" else 2 * math.sqrt(np.vdot(X, X))  # an upper bound
         with np.errstate(over="ignore"):

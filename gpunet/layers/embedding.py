@@ -16,7 +16,8 @@ from gpunet.tape import Tape
 class Embedding(Layer):
     """A table of vectors: indices (...) in [0, num_embeddings) become vectors (..., embedding_dim).
 
-    It must be the first layer of a model. `fit` and `predict` refuse indices out of range; on a GPU they are clipped.
+    It must be the first layer of a model. `fit` and `predict` refuse indices out of range. For such
+    indices the layer itself raises `DataError` on the CPU; on a GPU it clips them.
 
     Args:
         padding_idx: an index whose vector starts at zero and gets no gradient. Negative values count from the end.

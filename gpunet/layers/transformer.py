@@ -31,7 +31,7 @@ class TransformerEncoderLayer(Stack):
     Args:
         nhead: number of heads; must divide d_model.
         dim_feedforward: hidden features of the feed-forward net.
-        causal: as for `MultiHeadAttention`.
+        causal: whether position i attends only to positions 0 to i.
 
     Attributes:
         norm1, self_attn, norm2, linear1, linear2, dropout: the inner layers, with PyTorch's names.
@@ -92,10 +92,10 @@ class TransformerEncoderLayer(Stack):
 
 
 class SinusoidalPositions(Layer):
-    """Add sinusoidal position encodings to x (rows, L, features), for attention, which ignores the order of positions.
+    """Add sinusoidal position encodings to x (rows, L, features) for attention, which ignores the order of positions.
 
     y[:, t, 2i] = x[:, t, 2i] + sin(t / 10000^(2i / features)), and y[:, t, 2i + 1] is the same with cos (Vaswani et al.
-    2017, section 3.5).
+    2017, section 3.5). L is not limited.
 
     Example:
         >>> gn.SinusoidalPositions()(np.zeros((1, 3, 2))).round(2)  # sin(t), cos(t)
@@ -127,7 +127,7 @@ class SinusoidalPositions(Layer):
 
 @functools.cache
 def sinusoids(length: int, features: int, device: Device, dtype: np.dtype[Any]) -> Array:
-    """Return the encodings that `SinusoidalPositions` adds, (length, features); cached."""
+    """Return the encodings that `SinusoidalPositions` adds, (length, features); cached: do not write to it."""
     column = np.arange(features)
     angles = np.arange(length)[:, None] / 10000 ** (column // 2 * 2 / features)
     return device.asarray(np.where(column % 2, np.cos(angles), np.sin(angles)), dtype)

@@ -24,11 +24,23 @@ VALUES: tuple[Task, ...] = ("regression", "counts")
 
 
 class Loss(Versioned):
-    """Base class of the losses; to write one, define `task` and `value_and_grad`.
+    """Base class of the losses.
+
+    To write a loss, define `task` and `value_and_grad`, and check it with `gn.check_gradients`.
 
     Attributes:
         task: the task of a model trained with this loss; it determines what `predict` returns.
         scalable: whether the targets may be standardised.
+
+    Example:
+        >>> class LogCosh(gn.losses.Loss):
+        ...     task = "regression"
+        ...     def value_and_grad(self, prediction, target, tape=None):
+        ...         error = prediction - target
+        ...         return np.log(np.cosh(error)).mean(), np.tanh(error) / error.size
+        >>> gn.check_gradients(LogCosh())
+        LogCosh(): correct on cpu: the prediction
+          not checked: row weights: value_and_grad has no parameter `weight`
     """
 
     task: Task

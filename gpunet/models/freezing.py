@@ -32,7 +32,7 @@ def matching(leaves: Mapping[str, Layer], patterns: Sequence[str]) -> list[Layer
             )
         if not whole:
             listed = ", ".join(repr(path) for path, own in names.items() if own)
-            there_are = f"their names are {listed}" if listed else "there are none"
+            there_are = f"their names are {listed}" if listed else "this model has none"
             raise ArgumentError(f"{pattern!r} matches no layer with parameters; {there_are}.")
         found |= {path: leaves[path] for path in whole}
     return list(found.values())

@@ -78,7 +78,7 @@ class Model(Layer):
 
         Args:
             *patterns: path of a layer, such as "0" or "1.linear1", which includes all layers inside; or a pattern that
-                matches the names of all its parameters, such as "0.*". By default all layers.
+                matches the names of all its parameters, such as "0.*", where * matches any text. By default all layers.
 
         Raises:
             ArgumentError: a pattern matches nothing, or only some parameters of a layer. No layer changes then.

@@ -49,7 +49,7 @@ class Calls:
         self._run = partial(run, ctypes.c_void_p(address(self._program)))
 
     def end_at(self, row: int) -> None:
-        """Let the calls that end last end at `row`."""
+        """End the calls that reach the last row at `row` instead."""
         self._calls[self._last, 3] = row
 
     def run(self, steps: int = 1, threads: int = 1) -> None:
@@ -62,12 +62,12 @@ class Calls:
 
 
 class Binding:
-    """The node arguments that refer to the arrays of a batch: one to three arrays, of which the second are targets.
+    """The node arguments that refer to the arrays of a batch: features, targets and row weights, or the first of them.
 
     Args:
-        places: for each array, the arguments as (slots of a node, index).
+        places: for each array, the arguments that refer to it, as (slots of a node, index).
         alignments: for each array, the alignment that kernels need, in bytes.
-        labels: number of class labels in the second array, 0 if it has none.
+        labels: number of class labels in the targets, 0 if they are not labels.
         classes: number of classes.
     """
 
@@ -94,7 +94,7 @@ class Binding:
 
 
 _memory = (ctypes.c_char * 0).from_buffer
-"""Return the memory of a writable, C-contiguous array as an argument of a C function; others raise."""
+"""Return the memory of a writable, C-contiguous array as an argument of a C function; other arrays raise."""
 
 
 def _offsets(sizes: Sequence[int]) -> np.ndarray:

@@ -162,7 +162,7 @@ class Kernel:
         cooperative: bool = False,
         seed: int = 0,
     ) -> tuple[Counts, list[Finding]]:
-        """Run the kernel and return its counts and all findings; raise like `RawKernel`.
+        """Run the kernel and return its counts and all findings; errors as for `RawKernel`.
 
         In mode "check" the blocks run in two orders, see `check_mode`; the results and counts are those of the first.
 

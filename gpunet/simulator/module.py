@@ -148,7 +148,7 @@ class RawKernel:
         self._max_dynamic_shared = nbytes
 
     def compile(self, log_stream: Any = None) -> None:
-        """Compile the kernel before the first launch; raise like `RawModule.compile`."""
+        """Compile the kernel before the first launch; errors as for `RawModule.compile`."""
         _ = self.kernel
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:

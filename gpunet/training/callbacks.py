@@ -61,7 +61,10 @@ class Callback(Strict):
         """
 
     def on_steps_end(self, trainer: Training, steps: int, rows: int) -> None:
-        """Called after each call that runs steps, of at most about 50 ms; calls `on_step_end` by default."""
+        """Called after one or more steps with their number and that of their rows; calls `on_step_end` by default.
+
+        The steps between two calls take at most about 50 ms.
+        """
         self.on_step_end(trainer, rows)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> None:

@@ -50,7 +50,7 @@ def check_training(
     sample_weight: ArrayLike | None,
     seed: int,
 ) -> Examples:
-    """Check data in memory for `Trainer.fit`; raise like it."""
+    """Check data in memory for `Trainer.fit`; errors as for it."""
     X, y = host_array(X, "X"), target_array(y)
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)

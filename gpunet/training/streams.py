@@ -42,7 +42,7 @@ class Stream(ABC):
     def begin(self) -> list[np.ndarray]:
         """Load and check the next epoch's first batch; return its arrays, or [] if no rows are left.
 
-        Raises like `batches`.
+        Errors as for `batches`.
         """
         batches = self.batches(self.position)
         first = list(itertools.islice(batches, 1))

@@ -1,8 +1,8 @@
 // product.cpp: matrix products by the BLAS that NumPy uses, called through the address of its cblas_sgemm or
 // cblas_dgemm.
 //
-//     c (m, n) = a (m, k) b (k, n), or b stored as (n, k); divided by rows of c, which are rows of the batch
-//     c (m, n) = a^T b, a stored as (k, m), b (k, n); divided by slices, any rows of c
+//     c (m, n) = a (m, k) b (k, n), or b stored as (n, k); the work is divided by rows of the batch (ROWS)
+//     c (m, n) = a^T b, a stored as (k, m), b (k, n); divided by rows of c, which are features (SLICES)
 //
 // All matrices are row-major, with lda, ldb and ldc elements between rows.
 //

@@ -15,7 +15,7 @@ NO_NUMBER = MISSING | {"none", "-", "--", "."}
 """Texts, in lower case, that stand for a missing number."""
 
 FEW_SLIPS = 0.2
-"""Up to this share of unreadable texts in a column are typing errors, and the column stays one of numbers."""
+"""A column of numbers may have up to this share of unreadable texts, which count as typing errors."""
 
 _CURRENCY = "$€£¥₹"
 _SPACES = " \t\u2009\u00a0\u202f"
@@ -78,7 +78,7 @@ def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "",
 
 
 def parse_numbers(texts: Sequence[str], decimal: str) -> np.ndarray:
-    """Return the numbers float64 (n,) in texts with a sign, a currency, a percent sign, or grouped digits; else NaN."""
+    """Parse texts with signs, currencies, percent signs or grouped digits as float64 (n,); NaN for no number."""
     import pandas
 
     series: Any = pandas.Series(texts, dtype="str")

@@ -146,7 +146,7 @@ class TableSchema:
     def read(self, path: str | Path) -> np.ndarray:
         """Return the samples float64 (n, features) in a file, or in standard input ("-").
 
-        Columns are found by name, in any order; unknown columns and the target are ignored. Raises like `read_table`
+        Columns are found by name, in any order; unknown columns and the target are ignored. Errors as for `read_table`
         and `encode`.
         """
         return self.encode(self.open(path))

@@ -114,7 +114,7 @@ def western_encoding(data: bytes, name: str) -> str:
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     if sum(runs) >= LEAST_LETTERS and sum(run for run in runs if run > 1) > sum(runs) / 2:
         raise DataError(
-            f"{name}: neither UTF-8 nor the text of a Western language; give its encoding, such as "
+            f"{name}: neither UTF-8 nor the text of a Western language; if it is text, give its encoding, such as "
             "--encoding shift_jis, gb18030, cp1251 or utf-16-le."
         )
     try:

@@ -1,4 +1,4 @@
-"""Declare of a metric which direction is better, and which predictions it takes."""
+"""Declare which values of a metric are better, and which predictions it takes."""
 
 from __future__ import annotations
 

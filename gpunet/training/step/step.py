@@ -31,7 +31,7 @@ from gpunet.training.step.work import Work
 CODE_ERRORS = (ShapeError, DTypeError, DeviceMismatchError)
 """Errors that the step's code raises both in a recording and in an eager step."""
 
-MISTAKES = (AttributeError, NameError, TypeError, LookupError, ValueError)
+MISTAKES = (AttributeError, NameError, TypeError, LookupError, ValueError, NotImplementedError)
 """Errors that may come from a bug in a user's layer or loss, and not from the recording."""
 
 
@@ -39,7 +39,7 @@ class Step(Work):
     """The training step for one batch shape, with its executor.
 
     Args:
-        training: the training, attached.
+        training: the training, with its optimizer attached.
         source: the source of the batches.
         count: number of rows of the global batch.
         warn: called with a message if the step falls back to another executor.
@@ -117,7 +117,7 @@ class Step(Work):
         self.is_prepared = True
 
     def _raise_eager_error(self) -> None:
-        """Run the step eagerly without its update and raise its error, if any: that is no problem of the recording."""
+        """Run the step eagerly without its update and raise its error, if any, which the recording did not cause."""
         name = self.executor.name
         self._begin("eager")
         try:

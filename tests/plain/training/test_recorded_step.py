@@ -305,10 +305,15 @@ class Indexed(Scale):
         return super().forward(x, tape) + self.params["shift"]
 
 
+class ForwardOnly(Scale):
+    backward = gn.Layer.backward
+
+
 @pytest.mark.parametrize("executor", ["auto", "numpy", "native", "eager"])
 @pytest.mark.parametrize(
     ("kind", "error", "said"),
     [
+        (ForwardOnly, NotImplementedError, "^ForwardOnly does not implement `backward`; define this method"),
         (Misspelled, AttributeError, r"^Tape has no attribute 'saved': use tape.restore\(layer\)"),
         (Indexed, KeyError, "shift"),
     ],
