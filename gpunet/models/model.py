@@ -118,9 +118,9 @@ class Model(Layer):
         """Return the raw outputs for features that `prepare` returned."""
         y = np.empty((len(x), *self.output_shape(x.shape[1:])), self.dtype)
         device = self.device
+        if device.xp is np and run_native(self, vars(self).setdefault("_inference", {}), x, y):
+            return y
         with device.activate(), np.errstate(all="ignore"):
-            if device.xp is np and run_native(self, vars(self).setdefault("_inference", {}), x, y):
-                return y
             for start in range(0, len(x), LARGEST_BATCH):
                 rows = slice(start, start + LARGEST_BATCH)
                 y[rows] = device.to_host(self.forward(device.asarray(x[rows])))
@@ -181,7 +181,7 @@ class Model(Layer):
         """
         y = self.outputs(X)
         predictions = self.decode(y, self.task)
-        if predictions.dtype.kind == "f" and np.isfinite(y).all():
+        if predictions.dtype.kind == "f" and not np.isfinite(predictions).all() and np.isfinite(y).all():
             warn_of_not_finite("predictions", predictions, f"they overflow in {predictions.dtype}")
         return predictions
 

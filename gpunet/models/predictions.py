@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.data import Standardizer
-from gpunet.errors import StateError, warn
+from gpunet.errors import ShapeError, StateError, warn
 from gpunet.losses import Task
 from gpunet.ops import cosine_similarity, softmax
 from gpunet.ops.activations import activation_function
@@ -17,9 +17,11 @@ def decoded(
     """Return the predictions of a task for raw outputs (rows, ...); see `Model.predict`."""
     if task == "classification":
         return _named(y.argmax(axis=-1), classes)
-    if task == "similarity":
-        return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
+    if task == "similarity" and (y.ndim != 3 or y.shape[1] != 2):
+        raise ShapeError(f"a model for similarity needs output rows of shape (2, features), got {y.shape[1:]}.")
     with np.errstate(over="ignore", invalid="ignore"):
+        if task == "similarity":
+            return np.asarray(cosine_similarity(y[:, 0], y[:, 1]))
         if task == "counts":
             y = np.exp(y)
         if target_scaler is not None:
@@ -42,7 +44,9 @@ def probabilities(y: np.ndarray, task: Task | None) -> np.ndarray:
 
 def warn_of_not_finite(what: str, values: np.ndarray, why: str) -> None:
     """Warn if rows of predicted values are NaN or infinite."""
-    if wrong := int((~np.isfinite(values.reshape(len(values), -1))).any(axis=1).sum()):
+    finite = np.isfinite(values)
+    if not finite.all():
+        wrong = len(values) - np.count_nonzero(finite.reshape(len(values), -1).all(axis=1))
         warn(f"the {what} of {wrong:,} of {len(values):,} rows are NaN or infinite: {why}.")
 
 

@@ -67,6 +67,7 @@ class RMSprop(Optimizer):
         np.add(u, self.eps, out=u)
         np.divide(g, u, out=u)
         if self.momentum:
+            self._check_velocity(self.momentum)
             velocity = slots[1]
             np.multiply(velocity, self.momentum, out=velocity)
             u = np.add(velocity, u, out=velocity)
@@ -78,6 +79,7 @@ class RMSprop(Optimizer):
         return math.inf if self.clip_norm else float(np.finfo(dtype).max)
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
+        self._check_velocity(self.momentum)
         v, velocity = (*slots, None)[:2]
         rest = 1 - self.alpha
         return p, g, v, velocity, p.size, self.alpha, rest, self.eps, self.weight_decay, self.momentum

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import native
 from gpunet.cuda import Kernel
 from gpunet.device import Array
+from gpunet.errors import StateError
 from gpunet.schedules import Schedule
 from gpunet.tape import StepCounter
 from gpunet.versions import Versioned
@@ -73,6 +74,11 @@ class Rule(Versioned):
             if "update_block" in own or ("step_numbers" in own and "kernel_arguments" not in own):
                 return None
         return None
+
+    def _check_velocity(self, momentum: float) -> None:
+        """Refuse a momentum that was 0 in the constructor, so that there is no velocity."""
+        if momentum and "velocity" not in self.slot_names:
+            raise StateError(f"{type(self).__name__}: momentum was 0 at first; make a new optimizer with momentum.")
 
     def _decayed(self, p: Array, g: Array, t: Array) -> Array:
         """Return the gradient plus weight decay, written to `t`; `g` itself without weight decay."""

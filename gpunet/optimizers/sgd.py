@@ -56,6 +56,7 @@ class SGD(Optimizer):
         (lr,) = numbers
         g = self._decayed(p, g, t)
         if self.momentum:
+            self._check_velocity(self.momentum)
             (velocity,) = slots
             np.multiply(velocity, self.momentum, out=velocity)
             np.add(velocity, g, out=velocity)
@@ -68,6 +69,7 @@ class SGD(Optimizer):
         np.subtract(p, t, out=p)
 
     def kernel_arguments(self, p: Array, g: Array, *slots: Array) -> tuple[Any, ...]:
+        self._check_velocity(self.momentum)
         velocity = slots[0] if slots else None
         return p, g, velocity, p.size, *self.kernel_settings()
 

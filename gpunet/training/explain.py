@@ -66,7 +66,7 @@ def launch_node(launch: Launch) -> Node:
     choice = f"grid {'x'.join(map(str, launch.grid))}, block {'x'.join(map(str, launch.block))}"
     if tile := options.get("TILE"):
         sizes = str(tile).split(",")
-        choice += f", tile {Tile(*map(int, sizes)) if len(sizes) > 1 else tile}"
+        choice += f", tile {Tile(*map(int, sizes)) if len(sizes) == len(Tile._fields) - 1 else tile}"
     if activation := options.get("ACTIVATION"):
         choice += f", {activation}{'' if not options.get('GRADIENT') else ' backward'}"
     return Node(launch.kernel, tuple(launch.shapes.values()), choice, launch.nbytes, launch.flops)

@@ -217,6 +217,21 @@ class TestPredict:
             model.predict(X)
         assert len(caught) == 1
 
+    @pytest.mark.parametrize("bias", [np.nan, np.inf, 1e30])
+    def test_cosines_that_are_not_finite_are_one_warning(self, bias):
+        model = self.model("similarity", 3)
+        model.parameters()["1.bias"][0] = bias
+        with pytest.warns(GpunetWarning, match="NaN or infinite") as caught:
+            assert not np.isfinite(model.predict(np.ones((6, 2, 4)))).any()
+        assert len(caught) == 1
+
+    def test_similarity_needs_pairs(self):
+        model = self.model("similarity", 3)
+        assert model.predict(np.ones((6, 2, 4))).shape == (6,)
+        for rows in (X, np.ones((6, 3, 4))):
+            with pytest.raises(ShapeError, match=r"output rows of shape \(2, features\)"):
+                model.predict(rows)
+
     def test_binary_gives_a_label_a_row_for_one_output(self):
         model = self.model("binary", 1)
         logits = model.forward(X)[:, 0]

@@ -430,3 +430,15 @@ def test_a_step_on_arrays_with_different_numbers_of_rows_is_refused(device, accu
     with pytest.raises(ShapeError, match=f"X, y and weight need the same number of rows; the shapes are {shapes}"):
         trainer.step(*batch)
     assert trainer.optimizer.steps == 0
+
+
+@pytest.mark.filterwarnings("ignore:falling back to eager steps")
+@pytest.mark.parametrize("executor", ["auto", "numpy", "eager"])
+@pytest.mark.parametrize("kind", [gn.SGD, gn.RMSprop])
+def test_a_momentum_that_was_0_at_first_is_refused(kind, executor):
+    trainer = gn.Trainer(gn.MLP([2, 3]), optimizer=kind(0.1), executor=executor)
+    X, y = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+    trainer.step(X, y)
+    trainer.optimizer.momentum = 0.9
+    with pytest.raises(StateError, match="momentum was 0 at first"):
+        trainer.step(X, y)
