@@ -31,7 +31,7 @@ struct Forward : State {
     template <int LENGTH, typename From, typename Convert>
     static DEVICE void copy_row(const From* from, T* to, int lane, Convert convert) {
         constexpr int WIDTH = VECTORS<LENGTH> ? VECTOR : 1, PIECES = ceil_div(LENGTH, WIDTH * WARP);
-        constexpr int MOST = sizeof(From) > 4 ? 2 : 8;  // limited by registers
+        constexpr int MOST = sizeof(From) > 4 ? 1 : 8;  // limited by registers
         constexpr int IN_FLIGHT = PIECES < MOST ? PIECES : MOST, STRIDE = WARP * WIDTH;
         for (int j = lane * WIDTH; j < LENGTH; j += IN_FLIGHT * STRIDE) {
             Group<From, WIDTH> pieces[IN_FLIGHT];
