@@ -207,7 +207,7 @@ def _tell(arch: str, name: str, variant: Variant, taken: Resources, bounded: boo
 
 
 def _span(numbers: set[int]) -> str:
-    return " to ".join(f"{n:,}" for n in sorted({min(numbers), max(numbers)})) if numbers else ""
+    return " to ".join(f"{n:,}" for n in sorted({min(numbers), max(numbers)})) if numbers else "-"
 
 
 if __name__ == "__main__":
