@@ -30,22 +30,22 @@ struct Forward : State {
 
     template <int LENGTH, typename From, typename Convert>
     static DEVICE void copy_row(const From* from, T* to, int lane, Convert convert) {
-        constexpr int WIDTH = VECTORS<LENGTH> ? VECTOR : 1, PIECES = ceil_div(LENGTH, WIDTH * WARP);
+        constexpr int WIDTH = VECTORS<LENGTH> ? VECTOR : 1, EACH = ceil_div(LENGTH, WIDTH * WARP);
         constexpr int MOST = sizeof(From) > 4 ? 1 : 8;  // limited by registers
-        constexpr int IN_FLIGHT = PIECES < MOST ? PIECES : MOST, STRIDE = WARP * WIDTH;
+        constexpr int IN_FLIGHT = EACH < MOST ? EACH : MOST, STRIDE = WARP * WIDTH;
         for (int j = lane * WIDTH; j < LENGTH; j += IN_FLIGHT * STRIDE) {
-            Group<From, WIDTH> pieces[IN_FLIGHT];
+            Group<From, WIDTH> vectors[IN_FLIGHT];
 #pragma unroll
             for (int p = 0; p < IN_FLIGHT; ++p)
                 if (const int at = j + p * STRIDE; at < LENGTH)
-                    pieces[p] = *reinterpret_cast<const Group<From, WIDTH>*>(from + at);
+                    vectors[p] = *reinterpret_cast<const Group<From, WIDTH>*>(from + at);
 #pragma unroll
             for (int p = 0; p < IN_FLIGHT; ++p) {
                 const int at = j + p * STRIDE;
                 if (at < LENGTH) {
                     Pack<WIDTH> row;
 #pragma unroll
-                    for (int i = 0; i < WIDTH; ++i) row.v[i] = convert(pieces[p].v[i], at + i);
+                    for (int i = 0; i < WIDTH; ++i) row.v[i] = convert(vectors[p].v[i], at + i);
                     store(to + at, row);
                 }
             }

@@ -66,6 +66,7 @@ class Layer(Versioned):
 
     def __init_subclass__(cls) -> None:
         """Check the signatures of a user's methods; allow `backward` without the parameter `input_gradient`."""
+        super().__init_subclass__()
         cls._check_method("forward", "(self, x, tape=None)", None, None, None)
         cls._check_method("backward", "(self, dy, tape)", None, None, None)
         backward = vars(cls).get("backward")

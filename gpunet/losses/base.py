@@ -95,7 +95,7 @@ class Loss(Versioned):
         return any(p.name == "weight" or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
     def require_weight(self) -> None:
-        """Raise `ArgumentError` if `value_and_grad` takes no row weights."""
+        """Raise `ArgumentError` if `value_and_grad` has no parameter `weight`."""
         if not self.takes_weight:
             raise ArgumentError(
                 f"{self!r} does not support row weights: its value_and_grad has no parameter `weight`. Add it, or "

@@ -101,7 +101,7 @@ def _contents(trainer: Training) -> tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def _state(trainer: Training) -> dict[str, Array]:
-    """Return the flat arrays that a file contains besides the model's, by the prefix of their names."""
+    """Return the flat arrays of a checkpoint that are not the model's, by the prefix of their names."""
     store = trainer.model.store
     slots = {f"slots.{name}": flat for name, flat in store.slots.items()}
     return slots if store.average is None else {**slots, "average": store.average}

@@ -271,3 +271,17 @@ def test_a_method_without_its_parameters_is_refused_at_class_definition(name, me
 )
 def test_a_method_may_have_other_names_and_more_parameters(method):
     assert type("Own", (Doubled,), {"forward": method})
+
+
+def test_a_layer_may_also_derive_from_another_class_that_counts_its_subclasses():
+    derived = []
+
+    class Counted:
+        def __init_subclass__(cls):
+            super().__init_subclass__()
+            derived.append(cls)
+
+    class Own(gn.Layer, Counted):
+        pass
+
+    assert derived == [Own]
