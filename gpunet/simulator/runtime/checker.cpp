@@ -19,11 +19,10 @@ namespace {
 std::vector<uint8_t> shared_flags;  // a flag per byte of static and dynamic shared memory: initialized
 
 // A write that races with an earlier write. After it is executed, memory shows whether it wrote the same value.
-constexpr size_t kLargestSettled = 16;
 struct {
   MemoryAccess access;
   Access now, other;
-  char before[kLargestSettled];
+  std::string before;  // the bytes that the earlier write left
 } unsettled;
 
 // A plain read that races with an atomic. If the thread then passes the address to a compare-and-swap, the read was the
@@ -46,7 +45,7 @@ void accept_guess(Region& region, const MemoryAccess& a) {
 void settle_race() {
   running.exceptions &= ~kRacePending;
   const MemoryAccess& a = unsettled.access;
-  if (std::memcmp(a.address, unsettled.before, a.bytes) != 0) correct_race(a, unsettled.now, unsettled.other);
+  if (unsettled.before.compare(0, a.bytes, a.address, a.bytes) != 0) correct_race(a, unsettled.now, unsettled.other);
 }
 
 bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
@@ -54,11 +53,10 @@ bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
 void note_race(const MemoryAccess& a, const Access& other) {
   if (!a.write && other.atomic()) guess = {.address = a.address, .place = a.place, .other = other.place(), .now = running.now};
   const bool writes = a.write && !a.atomic && other.plain_write();
-  if (!writes || a.issue || a.bytes > kLargestSettled) return report_race(Grade::error, a, other);
-  report_race(Grade::benign, a, other);
+  if (!writes || a.issue) return report_race(Grade::error, a, other);
+  report_race(Grade::warning, a, other);
   running.exceptions |= kRacePending;
-  unsettled = {.access = a, .now = running.now, .other = other, .before = {}};
-  std::memcpy(unsettled.before, a.address, a.bytes);
+  unsettled = {.access = a, .now = running.now, .other = other, .before = {a.address, a.bytes}};
 }
 
 void check_initialized(Region& region, const MemoryAccess& a) {
