@@ -52,6 +52,19 @@ RIGHT = {
           x[blockIdx.x * 64 + threadIdx.x] = m[63 - threadIdx.x];
           x[0] = 64;
         }""",
+    "memory functions": """
+        struct Row { float values[5]; };
+        extern "C" __global__ void k(float* x) {
+          __shared__ Row s[64];
+          Row row;
+          std::memset(&row, 0, sizeof row);
+          memcpy(row.values, x + blockIdx.x * 64 + threadIdx.x, sizeof(float));
+          memmove(row.values + 1, row.values, (threadIdx.x % 3 + 2) * sizeof(float));
+          memcpy(&s[threadIdx.x], &row, sizeof row);
+          __syncthreads();
+          memcpy(x + blockIdx.x * 64 + threadIdx.x, s[63 - threadIdx.x].values + 1, 2 * sizeof(short));
+          memset(x + 128, 0, 0);
+        }""",
     "a float4 access with declared alignment": """
         extern "C" __global__ void k(float* x) {
           __shared__ float odd[3];
@@ -146,6 +159,7 @@ PLANTED = {
         "          x[",
         r"race: .* shared memory m at byte",
     ),
+    "memory functions": ("          __syncthreads();\n", "", r"race: .* of 20 bytes .* shared memory s"),
     "a float4 access with declared alignment": (
         "__align__(16) ",
         "",

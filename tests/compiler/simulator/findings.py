@@ -188,6 +188,32 @@ FAULTS = {
           x[threadIdx.x] = s[threadIdx.x % 4];  // fault
         }""",
     ),
+    "memset: past the end": (
+        r"out of bounds: write of 64 bytes .*: byte 512 of array x, which has 512 bytes",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x == 0) memset(x + 120, 0, 16 * sizeof(float));  // fault
+        }""",
+    ),
+    "memcpy: a race of its destination": (
+        r"race: .* shared memory s",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float4 s[64];
+          std::memcpy(&s[threadIdx.x], x, sizeof(float4));  // fault
+          x[threadIdx.x] = s[63 - threadIdx.x].x;
+        }""",
+    ),
+    "memmove: a source that was not written": (
+        r"uninitialized read: read of 8 bytes .*: shared memory s at byte 8 has not been written",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          if (threadIdx.x) return;
+          for (int i = 0; i < 2; ++i) s[i] = x[i];
+          memmove(s, s + 1, 2 * sizeof(float));  // fault
+        }""",
+    ),
     "misaligned float4": (
         r"misaligned: .* array x at byte 4, whose address is not a multiple of 16",
         """
