@@ -70,6 +70,20 @@ FAULTS = {
           x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
         }""",
     ),
+    "warp race: a __syncwarp of other lanes": (
+        r"race: read .* shared memory s at byte 0; not ordered with the write .* by thread \(0,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          const int lane = threadIdx.x % 32;
+          if (lane < 16) {
+            s[threadIdx.x] = 1;
+            __syncwarp(0xffff);
+          } else {
+            x[threadIdx.x] = s[threadIdx.x - 16];  // fault
+          }
+        }""",
+    ),
     "shared race: a struct passed by value": (
         r"race: write of 16 bytes .* shared memory s at byte 16; not ordered with the read",
         """
@@ -117,6 +131,28 @@ FAULTS = {
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x) return;
           x[blockIdx.x + 1] = 1;
+          if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
+        }""",
+    ),
+    "data published by an atomic with the fence before the write": (
+        r"race: read .* array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x) return;
+          __threadfence();
+          x[blockIdx.x + 1] = 1;
+          if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
+        }""",
+    ),
+    "data of a block published by an atomic with the fence before the writes": (
+        r"race: read .* array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          __threadfence();
+          __syncthreads();
+          if (threadIdx.x == 5) x[blockIdx.x + 1] = 1;
+          __syncthreads();
+          if (threadIdx.x) return;
           if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
         }""",
     ),
@@ -283,7 +319,7 @@ FAULTS = {
         }""",
     ),
     "a shuffle up and a shuffle down under one mask": (
-        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, with different operations or masks",
+        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, with different operations",
         """
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x % 2) __shfl_up_sync(~0u, 1, 1);
