@@ -113,7 +113,8 @@ def test_one_run_reports_all_findings_with_grade_stack_and_advice(check):
     assert found["error", "out of bounds"]["lines"] == ["my.cu:11"]
     assert all(f["advice"] for key, f in found.items() if key != ("error", "wrong result"))
     text = check(FAULTS, FAULTS_SPEC).stdout
-    assert re.search(r"several: FAILED: race: .*\n(?:.*\n)*error: out of bounds: .*\n(?:.*\n)*warning: race", text), text
+    order = r"several: FAILED: race: .*\n(?:.*\n)*error: out of bounds: .*\n(?:.*\n)*warning: race"
+    assert re.search(order, text), text
 
 
 SUM = """
