@@ -110,7 +110,7 @@ def l2_bytes(device: Device) -> int:
 
 
 def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    """Return a function that runs the next of `calls` each time, in a cycle, so that no cache holds all their arrays."""
+    """Return a function that runs the next of `calls` each time, in a cycle; their arrays together exceed a cache."""
     turn = itertools.cycle(calls)
     return lambda: next(turn)()
 

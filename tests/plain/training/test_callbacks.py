@@ -236,7 +236,7 @@ def improves(metrics=None, monitor=None, mode=None, **columns):
 def test_a_monitor_uses_the_direction_that_gpunet_metrics_declare(columns, monitor, better):
     own = gn.metrics
     of_labels = {"accuracy": own.accuracy, "f1": own.macro_f1, "top": own.top_k_accuracy}
-    of_values = {"r2": lambda t, p: 0.5, "mae": lambda t, p: 0.5}  # metrics of regression, which reject labels
+    of_values = {"r2": lambda t, p: 0.5, "mae": lambda t, p: 0.5}  # stand in for metrics of regression
     for name, metric in (("r2", own.r2_score), ("mae", own.mean_absolute_error)):
         of_values[name].greater_is_better = metric.greater_is_better
     assert improves(of_labels | of_values, monitor, **columns) is better
