@@ -98,7 +98,7 @@ class _Rows(io.TextIOBase):
 
 
 def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
-    """Open the text of a file below its skipped lines, with its own line ends."""
+    """Open the text of a file after its skipped lines; line endings are not converted."""
     text = io.TextIOWrapper(source.open(), format.encoding, newline="")
     for _ in range(format.skipped):
         text.readline()

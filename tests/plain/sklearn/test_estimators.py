@@ -76,9 +76,8 @@ def check_same(ours, theirs, tolerance=1e-9):
 )
 def test_the_network_is_that_of_scikit_learn(kind, y, params, weighted, solver):
     if solver is LBFGS and params.keys() >= STOPPING.keys():
-        params = {
-            name: value for name, value in params.items() if name != "max_iter"
-        }  # few iterations: L-BFGS amplifies rounding
+        # few iterations, because L-BFGS amplifies rounding
+        params = {name: value for name, value in params.items() if name != "max_iter"}
     theirs, ours = pair(kind, **solver | params)
     for estimator in (theirs, ours):
         estimator.fit(X, y, sample_weight=WEIGHTS if weighted else None)
