@@ -7,8 +7,8 @@ namespace simulator {
 
 enum class Grade : int { error, warning, benign };
 
-// Records a finding. Returns its text for the caller to fill in; null if it was recorded before, which adds to its count.
-// `place` and `other` are code offsets in the kernel's library; place 0 stands for the kernel's innermost call.
+// Records a finding. Returns its text for the caller to fill in. If it was recorded before, raises its count and returns
+// null. `place` and `other` are code offsets in the kernel's library; place 0 stands for the kernel's innermost call.
 std::string* new_finding(Grade grade, const char* kind, uint32_t place = 0, uint32_t other = 0);
 
 // Regrades a recorded finding as an error. Returns its text for the caller to replace, or null if it is one already.
