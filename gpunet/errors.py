@@ -93,9 +93,9 @@ def located(place: str) -> Iterator[None]:
         raise type(error)(f"{place}{error}") from None
 
 
-def warn(message: str) -> None:
-    """Issue a `GpunetWarning` at the line outside gpunet that called it."""
+def warn(message: str, category: type[Warning] = GpunetWarning) -> None:
+    """Issue a warning at the line that called gpunet, outside it and scikit-learn."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gpunet":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("gpunet", "sklearn"):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, GpunetWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

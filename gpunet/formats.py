@@ -7,6 +7,7 @@ value that does not match raises a `ValueError` that names its place in the file
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 from collections.abc import Mapping, Sequence
@@ -89,7 +90,7 @@ def _read_choice(hints: Sequence[Any], value: Any, where: str) -> Any:
 def _read_record(hint: Any, value: Any, where: str) -> Any:
     """Return a dataclass or a TypedDict."""
     _expect(dict, value, where)
-    hints = get_type_hints(hint)
+    hints = _hints_of(hint)
     if dataclasses.is_dataclass(hint):
         required = {field.name for field in dataclasses.fields(hint) if not _has_default(field)}
     else:
@@ -100,6 +101,9 @@ def _read_record(hint: Any, value: Any, where: str) -> Any:
         raise ValueError(f"{where or 'it'} has {', '.join(map(repr, unknown))}, unknown to this version of gpunet")
     read = {key: _read(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
     return hint(**read)
+
+
+_hints_of = functools.cache(get_type_hints)
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:

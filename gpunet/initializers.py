@@ -131,11 +131,19 @@ def initialized_with_zeros(elements: int = MOST_ELEMENTS) -> Iterator[None]:
         _zeros_budget.reset(token)
 
 
+def values_will_be_read() -> bool:
+    """Return whether the values of new layers will be read from a file, so that they need not be copied."""
+    return _zeros_budget.get() is not None
+
+
 def filled(shape: tuple[int, ...], value: float) -> np.ndarray:
-    """Return a constant float64 parameter; raise `OutOfMemoryError` if it does not fit in memory."""
+    """Return a constant float32 parameter; raise `OutOfMemoryError` if it does not fit in memory."""
     if budget := _zeros_budget.get():
         budget.claim(shape)
-    return _allocated(shape, lambda: np.full(shape, value, np.float64))
+    array = _allocated(shape, lambda: np.zeros(shape, np.float32))  # touches no memory
+    if value:
+        array.fill(value)
+    return array
 
 
 def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -152,11 +160,13 @@ def _allocated(shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.nda
         ) from None
 
 
-def initializer(init: str | Initializer) -> Initializer:
-    """Return the initializer of that name, or the given function, with a check for memory."""
+def initializer(
+    init: str | Initializer,
+) -> Callable[[tuple[int, ...], np.random.Generator | int | None], np.ndarray]:
+    """Return the initializer of that name, or the given function, with a check for memory; it also takes a seed."""
     if _zeros_budget.get():
         return lambda shape, rng: filled(shape, 0)
     function = init if callable(init) else _INITIALIZERS.get(init)
     if function is None:
         raise ArgumentError(f"unknown initializer init={init!r}; use a function or one of {', '.join(_INITIALIZERS)}.")
-    return lambda shape, rng: _allocated(shape, lambda: function(shape, rng))
+    return lambda shape, rng: _allocated(shape, lambda: function(shape, np.random.default_rng(rng)))

@@ -68,7 +68,7 @@ class Conv2d(Layer):
             )
         self.activation = activation_function(activation)
         filter_shape = (self.in_channels // self.groups, *self.kernel_size)
-        matrix = initializer(init)((math.prod(filter_shape), self.out_channels), np.random.default_rng(rng))
+        matrix = initializer(init)((math.prod(filter_shape), self.out_channels), rng)
         params = {"weight": matrix.T.reshape(self.out_channels, *filter_shape)}
         if bias:
             params["bias"] = filled((self.out_channels,), 0)

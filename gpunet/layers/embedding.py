@@ -44,7 +44,7 @@ class Embedding(Layer):
         self.embedding_dim = whole("Embedding: embedding_dim", embedding_dim)
         self.padding_idx = None
         draw = initializer(lambda shape, generator: generator.standard_normal(shape))
-        weight = draw((self.num_embeddings, self.embedding_dim), np.random.default_rng(rng))
+        weight = draw((self.num_embeddings, self.embedding_dim), rng)
         if padding_idx is not None:
             self.padding_idx = row_of_table("Embedding: padding_idx", padding_idx, self.num_embeddings)
             weight[self.padding_idx] = 0

@@ -50,7 +50,7 @@ class Linear(Layer):
         self.out_features = whole("Linear: out_features", out_features)
         self.activation = activation_function(activation)
         draw = initializer(init or default_init(self.activation))
-        params = {"weight": draw((self.in_features, self.out_features), np.random.default_rng(rng))}
+        params = {"weight": draw((self.in_features, self.out_features), rng)}
         if bias:
             params["bias"] = filled((self.out_features,), 0)
         super().__init__(params)

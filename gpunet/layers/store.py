@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunet.device import Array, Device, device_of, to_host
 from gpunet.errors import ArgumentError
+from gpunet.initializers import values_will_be_read
 from gpunet.layers.views import Views
 from gpunet.memory import aligned
 from gpunet.recording import RecordedArray, rebinding
@@ -30,6 +31,9 @@ class Holder(Protocol):
     grads: Views
     buffers: Views
     _frozen: bool
+
+    @property
+    def is_own_code(self) -> bool: ...
 
     def move_into(self, store: FlatStore) -> None: ...
 
@@ -148,6 +152,8 @@ class FlatStore(Versioned):
 
     def to(self, device: Device, dtype: np.dtype[Any]) -> None:
         """Move all arrays to `device` and `dtype`."""
+        if (device, dtype) == (self.device, self.params.dtype):
+            return
         self.device = device
         self.params, self.grads, self.buffers = (
             _moved(a, device, dtype) for a in (self.params, self.grads, self.buffers)
@@ -215,6 +221,8 @@ def _flat(
             segments[key] = Segment(layer, name, size, a.shape)
             size = segments[key].stop
     flat = aligned(size, dtype, np, zero=True)
+    replaced = values_will_be_read()  # a user's layer gets its values anyway: its constructor may read them
     for segment in segments.values():
-        segment.view(flat)[...] = to_host(getattr(segment.layer, which)[segment.name])
+        if not (replaced and segment.layer.is_own_code):
+            segment.view(flat)[...] = to_host(getattr(segment.layer, which)[segment.name])
     return segments, flat

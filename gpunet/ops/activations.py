@@ -20,7 +20,7 @@ from gpunet.device import Array, kernels_path
 from gpunet.errors import ArgumentError, CompileError, GpunetWarning
 from gpunet.ops._erf import erf
 from gpunet.ops.checks import float_module
-from gpunet.tape import Tape, empty, empty_like
+from gpunet.tape import Tape, empty_like
 from gpunet.versions import Versioned
 
 SQRT_HALF = math.sqrt(0.5)
@@ -143,9 +143,8 @@ class ReLU(ActivationFunction):
         z.clip(0, math.inf, out=out)  # on large arrays twice as fast as `maximum` with a number
 
     def backward(self, dy: Array, saved: Array, out: Array, xp: ModuleType, tape: Tape | None) -> None:
-        positive = empty(tape, saved.shape, np.dtype(bool), xp)
-        xp.greater(saved, 0, out=positive)
-        xp.multiply(dy, positive, out=out)
+        xp.greater(saved, 0, out=out)  # not to booleans, which multiply would convert in small pieces
+        xp.multiply(dy, out, out=out)
 
 
 class LeakyReLU(ActivationFunction):

@@ -60,7 +60,7 @@ class ArrayStep:
 
     def __call__(self) -> None:
         """Run a step; synchronizes with a GPU."""
-        with self.store.device.activate(), np.errstate(all="ignore"):
+        with self.store.device.activate():
             optimizer, counter = self.optimizer, self.optimizer.counter
             rates = self.parts.table(optimizer.schedule, range(counter.value, counter.value + 1))
             counter.value += 1
@@ -76,10 +76,10 @@ class ArrayStep:
         if optimizer.clip_value is not None:
             np.minimum(g, optimizer.clip_value, out=g)
             np.maximum(g, -optimizer.clip_value, out=g)
-        squares = float(g.dot(g))  # finite only if all elements are
+        squares = float(np.vdot(g, g))  # finite only if all elements are; unlike dot, vdot does not report an overflow
         if not math.isfinite(squares) and g.dtype == np.float32:  # squares of finite float32 don't overflow in float64
             wide = g.astype(np.float64)
-            squares = float(wide.dot(wide))
+            squares = float(np.vdot(wide, wide))
         if squares > optimizer.most_squares(g.dtype):
             return False
         factor = 1.0

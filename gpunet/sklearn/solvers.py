@@ -12,10 +12,9 @@ from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils.optimize import _check_optimize_result
 
 from gpunet.data import check_weights
-from gpunet.errors import ArgumentError, DataError, GpunetWarning
+from gpunet.errors import ArgumentError, DataError, GpunetWarning, warn
 from gpunet.schedules import ConstantLR
 from gpunet.sklearn.network import HasNetwork, OrderedTrainer, dense
 from gpunet.tape import Tape
@@ -53,7 +52,7 @@ class HasSolvers(HasNetwork):
         trainer, rows = self._network_trainer(fresh=not incremental), len(y)
         batch_size = min(200 if self.batch_size == "auto" else self.batch_size, rows)
         if self.batch_size != "auto" and self.batch_size > rows:
-            warnings.warn("Got `batch_size` larger than the sample size. It is going to be clipped", stacklevel=4)
+            warn("Got `batch_size` larger than the sample size. It is going to be clipped")
         target = self._targets(y, X)
         trainer.begin(rows, self._random_state)
         self.n_iter_ = 0
@@ -93,13 +92,12 @@ class HasSolvers(HasNetwork):
 
     def _warn_why_it_ended(self, stopped: str | None) -> None:
         if stopped == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warn("Training interrupted by user.")
         elif stopped is None:
-            warnings.warn(
+            warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _hold_out(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
@@ -177,7 +175,13 @@ class HasSolvers(HasNetwork):
             start = device.to_host(store.params).astype(np.float64)
             found = minimize(value_and_grad, start, method="L-BFGS-B", jac=True, options=options)
             device.assign(store.params, found.x)
-        self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
+        self.n_iter_ = min(found.nit, self.max_iter)
+        if found.status:
+            warn(
+                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {found.message}. Increase max_iter "
+                f"({self.max_iter}), or scale the features.",
+                ConvergenceWarning,
+            )
         self.loss_ = float(found.fun)
         self._read_weights()
 

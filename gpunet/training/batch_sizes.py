@@ -2,8 +2,43 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet.errors import ArgumentError, DataError
+from gpunet.training.given import FitOptions
 from gpunet.training.protocol import Training
+
+
+class RowBatches:
+    """The batches of a `fit` over a known number of rows.
+
+    Args:
+        shape: the shape of the features (rows, features...).
+
+    Attributes:
+        rows: number of rows of an epoch.
+        position: where the first epoch begins.
+
+    Raises:
+        ArgumentError: see `check_batches`.
+    """
+
+    def __init__(self, training: Training, shape: tuple[int, ...], options: FitOptions):
+        self._training, self._options, self.rows = training, options, shape[0]
+        self.position = check_batches(training, shape, options.batch_size, options.drop_last)
+
+    def end(self, position: int) -> int:
+        """Return the last row, exclusive, of an epoch that resumes at `position`."""
+        left = self.rows - position
+        return self.rows - left % self._options.batch_size if self._options.drop_last else self.rows
+
+    def total(self) -> int:
+        """Return the number of rows of all epochs of the `fit`."""
+        return self.end(self.position) - self.position + (self._options.epochs - 1) * self.end(0)
+
+    def order(self) -> np.ndarray:
+        """Return the order (rows,) of the rows in the current epoch."""
+        return self._training.order(self.rows, self._options.shuffle)
 
 
 def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = False) -> set[int]:
@@ -13,11 +48,6 @@ def batch_sizes(rows: int, position: int, batch_size: int, drop_last: bool = Fal
         sizes |= {batch_size} if left >= batch_size else set()
         sizes |= {left % batch_size} if not drop_last else set()
     return sizes - {0}
-
-
-def end_of_epoch(rows: int, position: int, batch_size: int, drop_last: bool) -> int:
-    """Return the last row, exclusive, of an epoch that resumes at `position`."""
-    return rows - (rows - position) % batch_size if drop_last else rows
 
 
 def parts_of(rows: int, size: int) -> list[slice]:

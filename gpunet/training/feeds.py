@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from gpunet.data.iterables import check_iterable
 from gpunet.data.mapped import is_mapped
 from gpunet.errors import ArgumentError, DataError
-from gpunet.training.batch_sizes import check_batches, end_of_epoch
+from gpunet.training.batch_sizes import RowBatches
 from gpunet.training.batches import Batches
 from gpunet.training.given import FitOptions, check_mapped, check_training
 from gpunet.training.loading import loads
@@ -114,21 +113,18 @@ class ArrayFeed:
         self._training, self._steps, self._options = training, steps, options
         self.arrays, self.validation, self.classes = examples.arrays, examples.validation, examples.classes
         self.for_loss = self.arrays
-        shape = self.arrays[0].shape
-        self.rows, self.position = shape[0], check_batches(training, shape, options.batch_size, options.drop_last)
-        self._order = partial(training.order, self.rows, options.shuffle)
-
-    def _end(self, position: int) -> int:
-        return end_of_epoch(self.rows, position, self._options.batch_size, self._options.drop_last)
+        self._rows = RowBatches(training, self.arrays[0].shape, options)
+        self.rows, self.position = self._rows.rows, self._rows.position
 
     def total(self) -> int:
-        return self._end(self.position) - self.position + (self._options.epochs - 1) * self._end(0)
+        return self._rows.total()
 
     def load(self) -> None:
         self._batches = self._steps.load(self.arrays)
 
     def portions(self, position: int) -> Generator[Portion]:
-        order, end, count = self._order(), self._end(position), self._options.batch_size * self._training.accumulate
+        order, end = self._rows.order(), self._rows.end(position)
+        count = self._options.batch_size * self._training.accumulate
         self._batches.begin(*self._training.ranks.order(order, position, end, count))
         yield Portion(self._batches, count, end, self.arrays, order)
 

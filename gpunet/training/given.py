@@ -32,7 +32,7 @@ class Examples(NamedTuple):
 
     Attributes:
         arrays: the rows to train on; the features in their own dtype.
-        validation: raw validation data (X, y) or (X, y, weights), or (iterable, None, None), or None.
+        validation: raw validation data (X, y, weights or None), or (iterable, None, None), or None.
     """
 
     arrays: list[np.ndarray]
@@ -54,19 +54,13 @@ def check_training(
     X, y = host_array(X, "X"), target_array(y)
     classes = class_names(model, loss, y)
     x, target = check_examples(model, loss, X, y, classes)
-    weight = None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
-    if isinstance(validation, int | float | np.floating):
-        kept, held_out = hold_out(loss, y, float(validation), seed=seed)
-        validation = X[held_out], y[held_out]
-        x, target = x[kept], target[kept]
-        if weight is not None:
-            check_weights(weight[held_out], len(held_out), "sample_weight of the rows held out")
-            validation = *validation, weight[held_out]
-            weight = weight[kept]
-    elif validation is not None:
-        validation = check_validation(model, loss, validation, classes)
-    weight = row_weights(model, loss, weight, len(x), "sample_weight, without the rows held out,")
-    return Examples([a for a in (x, target, weight) if a is not None], validation, classes)
+    split = _split(model, loss, y, classes, validation, sample_weight, seed)
+    if split.held_out is not None:
+        x, target = x[split.kept], target[split.kept]
+        validation = tuple(None if a is None else a[split.held_out] for a in (X, y, split.weight))
+    else:
+        validation = split.validation
+    return Examples([a for a in (x, target, split.scaled) if a is not None], validation, classes)
 
 
 class MappedExamples(NamedTuple):
@@ -91,18 +85,55 @@ def check_mapped(
     rows, classes = len(arrays[0]), class_names(model, loss, arrays[1])
     parts = checked_parts(model, loss, arrays[0], arrays[1], None, classes=classes)
     counted = [part.target for part in parts if loss.counts_targets]
-    weight = None if sample_weight is None else check_weights(sample_weight, rows, "sample_weight")
-    kept, all_rows = np.arange(rows), [*arrays, *([] if weight is None else [weight])]
+    kept, held_out, weight, scaled, validation = _split(
+        model, loss, np.asarray(arrays[1]), classes, validation, sample_weight, seed
+    )
+    if held_out is not None:
+        validation = MappedRows([*arrays, *([] if weight is None else [weight])], held_out), None, None
+    if scaled is not None:
+        of_all_rows = np.zeros(rows, model.dtype)
+        of_all_rows[kept] = scaled
+        arrays = [*arrays, of_all_rows]
+    known = [np.concatenate(counted)[kept], *([] if scaled is None else [scaled])] if counted else []
+    return MappedExamples(MappedRows(arrays, kept), validation, classes, known)
+
+
+class _Split(NamedTuple):
+    """The rows to train on and the rows to hold out.
+
+    Attributes:
+        kept: the indices of the rows to train on.
+        held_out: the indices of the rows to hold out; None if validation data is given, or none.
+        weight: the row weights of all rows, or None.
+        scaled: the row weights of the rows to train on, scaled to a mean of 1, or None.
+        validation: the given validation data as `check_validation` returns it, or None.
+    """
+
+    kept: np.ndarray
+    held_out: np.ndarray | None
+    weight: np.ndarray | None
+    scaled: np.ndarray | None
+    validation: Any
+
+
+def _split(
+    model: Model,
+    loss: Loss,
+    y: np.ndarray,
+    classes: tuple[str, ...] | None,
+    validation: Any,
+    sample_weight: ArrayLike | None,
+    seed: int,
+) -> _Split:
+    """Check the row weights and the validation data, and hold out rows if `validation` is a fraction."""
+    weight = None if sample_weight is None else check_weights(sample_weight, len(y), "sample_weight")
+    kept, held_out = np.arange(len(y)), None
     if isinstance(validation, int | float | np.floating):
-        kept, held_out = hold_out(loss, np.asarray(arrays[1]), float(validation), seed=seed)
-        validation = MappedRows(all_rows, held_out), None, None
+        kept, held_out = hold_out(loss, y, float(validation), seed=seed)
         if weight is not None:
             check_weights(weight[held_out], len(held_out), "sample_weight of the rows held out")
     elif validation is not None:
         validation = check_validation(model, loss, validation, classes)
-    if weight is not None:
-        ready = np.zeros(rows, model.dtype)
-        ready[kept] = row_weights(model, loss, weight[kept], len(kept), "sample_weight, without the rows held out,")
-        all_rows = [*arrays, ready]
-    known = [np.concatenate(counted)[kept], *(a[kept] for a in all_rows[2:])] if counted else []
-    return MappedExamples(MappedRows(all_rows, kept), validation, classes, known)
+    own = None if weight is None else weight[kept]
+    scaled = row_weights(model, loss, own, len(kept), "sample_weight, without the rows held out,")
+    return _Split(kept, held_out, weight, scaled, validation)

@@ -177,8 +177,7 @@ def _losses(training: Training, arrays: Sequence[np.ndarray], count: int, steps:
     for batch in _batches(len(arrays[0]), count, steps, training.seed):
         x, *rest = (a[batch] for a in arrays)
         rate = training.optimizer.lr
-        with np.errstate(over="ignore", invalid="ignore"):
-            yield rate, float(to_host(training.step(training.model.convert(x), *rest)))
+        yield rate, float(to_host(training.step(training.model.convert(x), *rest)))
 
 
 def _batches(rows: int, count: int, steps: int, seed: int) -> Iterator[np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from gpunet.data.checks import as_dtype, check_row_weights
 from gpunet.data.iterables import length, numbered
 from gpunet.errors import DataError, located
-from gpunet.training.batch_sizes import check_batches, end_of_epoch, first_row
+from gpunet.training.batch_sizes import RowBatches, first_row
 from gpunet.training.examples import check_examples
 from gpunet.training.given import FitOptions, MappedExamples
 from gpunet.training.protocol import Training
@@ -135,19 +134,15 @@ class MappedStream(Stream):
 
     def __init__(self, training: Training, examples: MappedExamples, options: FitOptions):
         super().__init__(training, examples.classes)
-        self._data, self._batch_size, self._drop_last = examples.rows, options.batch_size, options.drop_last
-        self.counted, shape = examples.counted, examples.rows.shape
-        self.rows, self.position = shape[0], check_batches(training, shape, options.batch_size, options.drop_last)
-        self._order = partial(training.order, self.rows, options.shuffle)
-
-    def _end(self, position: int) -> int:
-        return end_of_epoch(self.rows, position, self._batch_size, self._drop_last)
+        self._data, self._batch_size, self.counted = examples.rows, options.batch_size, examples.counted
+        self._rows = RowBatches(training, examples.rows.shape, options)
+        self.rows, self.position = self._rows.rows, self._rows.position
 
     def total(self, position: int, count: int, epochs: int) -> int:
-        return self._end(position) - position + (epochs - 1) * self._end(0)
+        return self._rows.total()
 
     def raw(self, position: int) -> Iterator[tuple[int, Sequence[Any]]]:
-        order = self._order()[: self._end(position)]
+        order = self._rows.order()[: self._rows.end(position)]
         for number, start in enumerate(range(position, len(order), self._batch_size), 1):
             yield number, self._data.take(order[start : start + self._batch_size])
 

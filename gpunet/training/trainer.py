@@ -52,6 +52,7 @@ class Trainer(Inspection):
             - "numpy", "native" (CPU): replay recorded NumPy calls; or C++ nodes on all cores, with a C++ compiler;
             - "graph", "persistent" (GPU): launch its kernels in a CUDA graph; or one kernel for many steps of an MLP;
             - "auto": the fastest that is available; it warns and runs "eager" if the step cannot be recorded.
+            In NumPy code, `np.errstate(over="raise")` of the caller raises on an overflow; nothing warns.
         precision: of the float32 products of training steps on a GPU; `evaluate` and `predict` use "float32":
             - "float32": on its FMA units;
             - "tf32": on its tensor cores, which round the operands to 10 bits of mantissa;

@@ -502,3 +502,22 @@ def test_every_gpunet_class_that_a_file_can_name_is_registered():
     own = {*gn.losses.LOSSES, *gn.optimizers.OPTIMIZERS, *gn.layers.__all__, "Sequential"} - {"Layer"}
     own |= {"ConstantLR", "StepLR", "CosineLR", "CyclicCosineLR", "ReduceLROnPlateau", "LinearWarmup"}
     assert {name for name, cls in registry._classes.items() if cls.__module__.startswith("gpunet.")} == own
+
+
+@gn.register
+class ScaleBySum(Scale):
+    """Computes a constant from its initial parameters."""
+
+    def __init__(self, features):
+        super().__init__(features)
+        self.features = features
+        self.total = float(self.params["scale"].sum())
+
+
+def test_the_constructor_of_a_users_layer_reads_its_initial_parameters_also_in_load(tmp_path):
+    model = gn.Sequential(gn.Linear(3, 2), ScaleBySum(2))
+    model[1].params["scale"] = [5.0, 6.0]
+    model.save(tmp_path / "model")
+    loaded = gn.load(tmp_path / "model")
+    assert loaded[1].total == 3.0
+    assert loaded[1].params["scale"].tolist() == [5.0, 6.0]

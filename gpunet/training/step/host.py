@@ -15,6 +15,7 @@ from gpunet.recording import NotRecordableError, do, note, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, native_nodes
 from gpunet.training.explain import Node as NodeDescription
+from gpunet.training.step.eager import without_warnings
 
 
 class NumpyExecutor:
@@ -50,7 +51,7 @@ class NumpyExecutor:
         """Replay the calls `steps` times."""
         if not self._trusted:
             self._check_user_code()
-        with np.errstate(all="ignore"):  # a step with a gradient that is not finite is skipped and reported
+        with without_warnings():
             for _ in range(steps):
                 for call in self.nodes:
                     call()
@@ -108,9 +109,10 @@ class NativeExecutor(NumpyExecutor):
                 self._program.run(steps)
                 self._count(steps)
             else:
-                for _ in range(steps):
-                    self._run_segments()
-                    self._count(1)
+                with without_warnings():
+                    for _ in range(steps):
+                        self._run_segments()
+                        self._count(1)
         except BaseException:  # Ctrl-C may come after the steps and before they are counted
             if self._progress is not None:
                 self.step.optimizer.steps = int(self._progress.words[0])
@@ -136,13 +138,12 @@ class NativeExecutor(NumpyExecutor):
         return Explanation(described, self._arena_bytes, summary)
 
     def _run_segments(self) -> None:
-        with np.errstate(all="ignore"):
-            for segment in self._segments:
-                if isinstance(segment, native.Program):
-                    segment.run()
-                else:
-                    for call in segment:
-                        call()
+        for segment in self._segments:
+            if isinstance(segment, native.Program):
+                segment.run()
+            else:
+                for call in segment:
+                    call()
 
     def places(self, a: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
         """Return the node arguments that refer to an array, as (slots, index), so that they can be changed.

@@ -200,3 +200,11 @@ def test_a_model_without_parameters_has_an_empty_store():
     model = gn.Sequential(gn.Flatten(), gn.ReLU())
     assert model.store.params.size == 0
     assert_array_equal(train_a_step(model), np.maximum(X, 0))
+
+
+def test_a_model_that_stays_on_its_device_in_its_dtype_keeps_its_arrays():
+    model = model_of_all_kinds()
+    params, version = model.store.params, model.store.version
+    model.to("cpu", dtype="float32")
+    assert model.store.params is params
+    assert model.store.version == version

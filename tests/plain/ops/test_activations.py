@@ -100,6 +100,15 @@ def test_derivative_at_a_kink_is_that_of_its_left_side_as_in_pytorch(function, a
     assert_array_equal(derivative(function, read_only(0.0, -0.0)), [at_zero, at_zero])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_backward_has_the_bits_of_dy_times_the_mask(dtype):
+    special = np.array([-np.inf, -1, -0.0, 0, 1, np.inf, np.nan], dtype)
+    dy, saved = np.repeat(special, len(special)), np.tile(special, len(special))
+    with np.errstate(invalid="ignore"):  # infinity times zero
+        expected, dz = dy * (saved > 0), activation_backward(dy, saved, "relu")
+    assert dz.tobytes() == expected.tobytes()
+
+
 def test_forward_works_in_place_and_otherwise_keeps_its_input(function):
     z = read_only(*np.linspace(-3, 3, 50))
     in_place = z.copy()

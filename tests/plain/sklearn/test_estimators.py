@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import signal
 import sys
 
 import joblib
@@ -222,9 +223,31 @@ def test_an_activation_that_is_changed_after_training_is_taken_over(go_on):
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
 
 
-def test_a_warning_reports_missing_convergence():
-    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(8\)"):
-        MLPClassifier(**SMALL).fit(X, CLASSES)
+def interrupt(estimator, monkeypatch):
+    monkeypatch.setattr(estimator, "_end_epoch", lambda *_: signal.raise_signal(signal.SIGINT))
+    estimator.fit(X, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("params", "fit", "category", "said"),
+    [
+        ({}, lambda e, _: e.fit(X, CLASSES), ConvergenceWarning, r"Maximum iterations \(8\)"),
+        (LBFGS, lambda e, _: e.fit(X, CLASSES), ConvergenceWarning, r"lbfgs .*after 8 iteration.*max_iter"),
+        ({}, lambda e, _: make_pipeline(StandardScaler(), e).fit(X, CLASSES), ConvergenceWarning, "Maximum iterations"),
+        (
+            {"batch_size": 500},
+            lambda e, _: e.partial_fit(X, CLASSES, classes=np.unique(CLASSES)),
+            UserWarning,
+            "clipped",
+        ),
+        ({}, interrupt, UserWarning, "interrupted by user"),
+    ],
+    ids=["adam", "lbfgs", "pipeline", "batch size", "interrupt"],
+)
+def test_a_warning_points_to_the_line_of_the_user(params, fit, category, said, monkeypatch):
+    with pytest.warns(category, match=said) as caught:
+        fit(MLPClassifier(**SMALL | params), monkeypatch)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def names(first):
