@@ -14,6 +14,7 @@ from gpunet.cli.parts import held_out, labelled_like
 from gpunet.cli.report import class_scores, score
 from gpunet.cli.run import open_model
 from gpunet.cli.table import names_of
+from gpunet.cli.too_large import refuse_too_large, refuse_too_large_features
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
 from gpunet.errors import ArgumentError, DataError, warn
@@ -47,7 +48,9 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     model = open_model(model_path, device)
     test = held_out(model_path, data)
     task: Task = "regression" if model.task in VALUES else "classification"
-    X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
+    part = labelled_like(data, model.schema, model.classes, task) if test is None else test
+    refuse_too_large(model, part)
+    X, y = part.X, part.y
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
     if as_json:
         each = {"classes": classes} if classes else {}
@@ -98,7 +101,9 @@ def predict(
     if table.blank:
         rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
         warn(f"{input_path}: {rows} no prediction.")
-    X = (schema or TableSchema.of_numbers(table)).encode(table)
+    encoder = schema or TableSchema.of_numbers(table)
+    X = encoder.encode(table)
+    refuse_too_large_features(model, X, table, encoder)
     predictions = model.predict(X)
     names, columns = [*keep], []
     if keep:  # as text, which a feature among them must not become

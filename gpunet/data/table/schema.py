@@ -160,11 +160,16 @@ class TableSchema:
         Raises:
             DataError: as for `read`, or a target is missing or not among the classes.
         """
+        table, y = self.open_labelled(path, classes)
+        return self.encode(table), y
+
+    def open_labelled(self, path: str | Path, classes: tuple[str, ...] | None) -> tuple[Table, np.ndarray]:
+        """Return the table in a file, for `encode`, and its targets; arguments and errors as for `read_labelled`."""
         table = self.open(path, [] if classes is None else [self.target])
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), known_targets(table, self.target, classes, self.target_form)
+        return table, known_targets(table, self.target, classes, self.target_form)
 
     def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
         """Return the table in a file, or in standard input ("-"), for `encode`.

@@ -469,3 +469,57 @@ def test_class_weights_are_suggested_only_if_none_are_given(invoke, tmp_path, gi
     shown = invoke("train", tmp_path / "t.csv", *given, "--epochs", 1, "--out", tmp_path / "run").stderr
     assert "Rare classes: 'rare'" in shown
     assert ("--class-weight balanced" in shown) == (not given)
+
+
+@pytest.fixture
+def houses(tmp_path):
+    """Sizes and prices, and a run that learned one from the other."""
+    rows = [(f"{i / 7:.3f}", f"{i / 3:.3f}") for i in range(60)]
+
+    def write(name: str, row: int = 3, **changed: str) -> Path:
+        size, price = rows[row]
+        changed_rows = [*rows[:row], (changed.get("size", size), changed.get("price", price)), *rows[row + 1 :]]
+        text = "".join(f"{size};{price}\n" for size, price in changed_rows)
+        (tmp_path / name).write_text(f"# from the survey\n\nsize;price\n{text}")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("command", "column"), [("predict", "size"), ("evaluate", "size"), ("evaluate", "price"), ("train", "price")]
+)
+def test_a_number_that_overflows_in_the_model_is_named_by_line_and_column(
+    invoke, refused, houses, tmp_path, command, column
+):
+    good, bad = houses("good.csv"), houses("bad.csv", **{column: "1e60"})
+    assert invoke("train", good, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+    said = f"{bad}, line 7, column '{column}': 1e+60 is too large for the model, which computes in float32"
+    if command == "train":
+        result = invoke("train", good, "--test", bad, "--epochs", 1, "--out", tmp_path / "other")
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert not (tmp_path / "other" / "config.json").exists()
+    else:
+        assert said in refused(command, tmp_path / "run", bad)
+
+
+def test_a_held_out_row_that_overflows_is_named_by_line_and_column(invoke, houses, tmp_path):
+    share = "--validation=0.9"
+    good = houses("good.csv")
+    invoke("train", good, share, "--test=0", "--epochs", 1, "--out", tmp_path / "run")
+    held_out = load_parts(run.Settings.read(tmp_path / "run"))["validation"].rows
+    row = int(held_out.frame.index[0])
+    bad = houses("bad.csv", row=row, size="1e60")
+    result = invoke("train", bad, share, "--test=0", "--epochs", 1, "--out", tmp_path / "other")
+    assert f"{bad}, line {row + 4}, column 'size': 1e+60 is too large" in result.stderr
+
+
+def test_without_a_schema_a_wrong_class_is_named_by_its_line(invoke, refused, tmp_path):
+    X = np.linspace(-1, 1, 60).reshape(-1, 1)
+    np.savez(tmp_path / "t.npz", X=X, y=np.where(X[:, 0] > 0, "up", "down"))
+    invoke("train", tmp_path / "t.npz", "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("x,y\n" + "1,up\n-1,down\n" * 5 + "1,left\n")
+    assert "column 'y': 'left' (line 12) is not among the classes" in refused(
+        "evaluate", tmp_path / "run", tmp_path / "new.csv"
+    )
