@@ -14,7 +14,7 @@ from typing import Any, Literal
 from gpunet.data import ReadOptions, TableOptions, Task
 from gpunet.data.table import Missing, Role
 from gpunet.default_device import use_device
-from gpunet.errors import ModelFileError
+from gpunet.errors import ArgumentError, ModelFileError
 from gpunet.files import write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.models import Model
@@ -27,9 +27,12 @@ CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
 RESULTS = "results.json"
 FOLDS = "folds.json"
+OUT_OF_FOLD = "out-of-fold.csv"
 HISTORY_PLOT = "history.png"
 PLOT = "plot.png"
 TENSORBOARD = "tensorboard"
+KEPT = (MODEL, CONFIG, CHECKPOINT, LOG, RESULTS, FOLDS, OUT_OF_FOLD)
+"""The files of a run that no other command may overwrite."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,15 @@ def _numbers(row: Any) -> dict[str, float]:
     """Return a row of numbers, with NaN for null, as JSON has no NaN."""
     numbers = read_as(dict[str, float | None], row)
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
+
+
+def check_output(out: Path, *inputs: Path) -> None:
+    """Raise `ArgumentError` if writing `out` would overwrite an input of the command, or a file of its run."""
+    folders = {path if path.is_dir() else path.parent for path in inputs}
+    runs = [folder for folder in folders if (folder / CONFIG).is_file() or (folder / FOLDS).is_file()]
+    for used in (*inputs, *(folder / name for folder in runs for name in KEPT)):
+        if out.exists() and used.exists() and out.samefile(used):
+            raise ArgumentError(f"{out}: would overwrite {used}, an input or a file of its run; choose another file.")
 
 
 def resume_command(folder: Path) -> str:
