@@ -523,3 +523,20 @@ def test_without_a_schema_a_wrong_class_is_named_by_its_line(invoke, refused, tm
     assert "column 'y': 'left' (line 12) is not among the classes" in refused(
         "evaluate", tmp_path / "run", tmp_path / "new.csv"
     )
+
+
+def test_a_column_name_with_a_comma_is_quoted_as_in_csv(invoke, refused, tmp_path):
+    rows = "".join(f"{i}.5,{i * i},{i % 3}.5,{'pq'[i % 2]}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text(f'"a, b",c,"say ""hi""",y\n{rows}')
+    train = "train", tmp_path / "t.csv", "--epochs", 1
+
+    def features(name: str, *given: str) -> list[str]:
+        assert invoke(*train, *given, "--out", tmp_path / name).exit_code == 0
+        return gn.load(tmp_path / name / "model.safetensors").schema.feature_names
+
+    assert features("drop", "--drop", '"a, b",c') == ['say "hi"']
+    assert features("again", "--drop", '"a, b"', "--drop", "c") == ['say "hi"']
+    assert features("columns", "--columns", '"a, b", "say ""hi"""') == ["a, b", 'say "hi"']
+    kept = invoke("predict", tmp_path / "drop", tmp_path / "t.csv", "--keep", '"a, b"').stdout.splitlines()
+    assert kept[0] == '"a, b",prediction'
+    assert "quote a whole name that contains a comma" in invoke(*train, "--drop", '"a, b').stderr
