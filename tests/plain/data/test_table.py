@@ -704,3 +704,20 @@ def test_a_number_that_is_too_large_at_prediction_is_refused_with_the_limit(valu
     schema = TableSchema.fit(pandas.DataFrame({"x": [1.5, 2, 7], "y": ["p", "q", "p"]}))
     with pytest.raises(DataError, match=r"column 'x' holds a number up to 1e150, not .* \(row 1\)"):
         schema.encode(pandas.DataFrame({"x": [1.5, value, 2]}))
+
+
+def test_texts_that_differ_only_in_case_or_blanks_give_a_warning(write):
+    towns = ["Bern", "BERN", "New  York", "New York", "Oslo", " Oslo"]
+    rows = "".join(f'{i}.5,"{towns[i % 6]}",{("Yes", "no", "yes")[i % 3]}\n' for i in range(30))
+    with pytest.warns(GpunetWarning) as caught:
+        load(write(f"x,town,bought\n{rows}"))
+    (town,) = (str(each.message) for each in caught if "'town'" in str(each.message))
+    assert "'Bern', 'BERN' differ only in case or blanks (and 1 more such groups), and are kept apart" in town
+    (bought,) = (str(each.message) for each in caught if "'bought'" in str(each.message))
+    assert "'Yes', 'yes' differ only in case" in bought
+
+
+def test_distinct_texts_and_one_truth_value_in_two_spellings_give_no_warning(write, recwarn):
+    rows = "".join(f"{i}.5,{('Bern', 'Oslo')[i % 2]},{('true', 'FALSE', 'True')[i % 3]}\n" for i in range(30))
+    load(write(f"x,town,bought\n{rows}"))
+    assert not recwarn.list
