@@ -31,11 +31,12 @@ class Strict:
         return NotImplementedError(f"{type(self).__name__} does not implement `{method}`; define this method.")
 
     @classmethod
-    def _check_method(cls, method: str, expected: str, *args: Any, **given: Any) -> None:
+    def _check_method(cls, method: str, expected: str, base: str, *args: Any, **given: Any) -> None:
         """Raise `ArgumentError` if a user's class defines a method that does not take these arguments.
 
         Args:
             expected: the method's signature, for the error message.
+            base: the class whose documentation shows it.
         """
         defined = vars(cls).get(method)
         if inspect.isfunction(defined) and not is_own(cls.__module__):
@@ -44,7 +45,7 @@ class Strict:
                 signature.bind_partial(*args, **given)
             except TypeError:
                 raise ArgumentError(
-                    f"{cls.__name__}.{method} must take {expected}, as in gpunet/layers/README.md, got {signature}."
+                    f"{cls.__name__}.{method} must take {expected}, as help({base}) shows, got {signature}."
                 ) from None
 
     if not TYPE_CHECKING:  # a type checker would accept every attribute name

@@ -36,7 +36,7 @@ HABITS = {
 """gpunet equivalents of attributes that its classes do not have."""
 
 OF_PACKAGE = {
-    "Loss": "losses derive from gn.losses.Loss and define task and value_and_grad, as in gpunet/layers/README.md",
+    "Loss": "losses derive from gn.losses.Loss and define task and value_and_grad, as help(gn.losses.Loss) shows",
     "Module": "layers derive from gn.Layer, and gn.Sequential(...) chains layers",
     "Optimizer": "optimizers derive from gn.optimizers.Optimizer and define update_block",
     "Parameter": "a layer gives its parameters to gn.Layer: super().__init__({'weight': array})",

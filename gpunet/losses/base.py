@@ -49,7 +49,8 @@ class Loss(Versioned):
     def __init_subclass__(cls) -> None:
         """Check the signature of a user's `value_and_grad`."""
         super().__init_subclass__()
-        cls._check_method("value_and_grad", "(self, prediction, target, tape=None)", None, None, None, tape=None)
+        expected = "(self, prediction, target, tape=None)"
+        cls._check_method("value_and_grad", expected, "gn.losses.Loss", None, None, None, tape=None)
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
