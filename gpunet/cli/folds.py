@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunet.cli import recipe
 from gpunet.cli.answers import as_csv
-from gpunet.cli.options import described_device, json_line, results_table
+from gpunet.cli.options import described_device, json_line, number_text, results_table
 from gpunet.cli.parts import SPLIT_SEED, Source, share_of
 from gpunet.cli.report import check_defined, described, is_undefined, rare_classes, score
 from gpunet.cli.run import FOLDS, OUT_OF_FOLD, Settings
@@ -61,7 +61,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
             own[str(settings.metric)] = math.nan
         scores[f"fold {number}"] = own
         answers |= dict(zip(source.rows[rows["test"]].tolist(), _answers(model, test.X, test.y), strict=True))
-        say(f"fold {number} of {folds}: " + ", ".join(f"{name} {value:.4f}" for name, value in own.items()))
+        say(f"fold {number} of {folds}: " + ", ".join(f"{name} {number_text(value)}" for name, value in own.items()))
     summary = _summary(scores)
     folder.mkdir(parents=True, exist_ok=True)
     line = json_line({"settings": asdict(settings), "folds": scores, **summary, "run": str(folder)})

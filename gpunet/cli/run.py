@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from gpunet.data import ReadOptions, TableOptions, Task
 from gpunet.data.table import Missing, Role
+from gpunet.data.table.reading import is_table
 from gpunet.default_device import use_device
 from gpunet.errors import ArgumentError, ModelFileError
 from gpunet.files import write_bytes
@@ -149,8 +150,11 @@ def open_model(path: Path, device: str) -> Model:
     """Return the model of a run's folder or a model file, on a device.
 
     Raises:
+        ArgumentError: `path` is named like a table.
         ModelFileError: the run has not ended or was a cross-validation, or the file is corrupt.
     """
+    if is_table(path):
+        raise ArgumentError(f"{path}: a table; give the run's folder or model file first, then the table.")
     if (path / FOLDS).is_file():
         raise ModelFileError(f"{path}: a cross-validation leaves no model; train one without --folds.")
     if (path / CONFIG).is_file() and not (path / MODEL).is_file():

@@ -36,7 +36,8 @@ def ignored_columns(columns: Sequence[Column]) -> str:
     """Return the warning that names the ignored columns, the reasons, and how to use them."""
     more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
     reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
-    return f"ignored columns: {reasons}{more}. To use one, give it a role: --as NAME=category."
+    usable = any(not column.why.startswith("has ") for column in columns)  # "has no value", "has one value"
+    return f"ignored columns: {reasons}{more}." + " To use one, give it a role: --as NAME=category." * usable
 
 
 def near_duplicates(name: str, texts: Sequence[str]) -> str:
@@ -48,7 +49,7 @@ def near_duplicates(name: str, texts: Sequence[str]) -> str:
     if not same:
         return ""
     more = f" (and {len(same) - 1} more such groups)" if same[1:] else ""
-    found = f"{listing(same[0])} differ only in case or blanks{more}, and are kept apart"
+    found = f"{listing(sorted(same[0]))} differ only in case or blanks{more}, and are kept apart"
     return f"column {name!r}: {found}; if they mean the same, write them alike in the file."
 
 

@@ -540,3 +540,35 @@ def test_a_column_name_with_a_comma_is_quoted_as_in_csv(invoke, refused, tmp_pat
     kept = invoke("predict", tmp_path / "drop", tmp_path / "t.csv", "--keep", '"a, b"').stdout.splitlines()
     assert kept[0] == '"a, b",prediction'
     assert "quote a whole name that contains a comma" in invoke(*train, "--drop", '"a, b').stderr
+
+
+def test_very_small_and_large_results_keep_their_digits(invoke, tmp_path):
+    for unit in ("e-9", "e9"):
+        rows = "".join(f"{i}.5,{3 * i + i % 2}.5{unit}\n" for i in range(60))
+        (tmp_path / f"{unit}.csv").write_text(f"x,y\n{rows}")
+        trained = invoke("train", tmp_path / f"{unit}.csv", "--epochs", 2, "--out", tmp_path / unit).stdout
+        evaluated = invoke("evaluate", tmp_path / unit, tmp_path / f"{unit}.csv").stdout
+        answer = json.loads(invoke("evaluate", tmp_path / unit, tmp_path / f"{unit}.csv", "--json").stdout)
+        names, numbers = (line.split() for line in evaluated.splitlines())
+        assert float(numbers[names.index("mae") - len(names)]) / answer["mae"] == pytest.approx(1, abs=1e-4)
+        assert f"{answer['mae']:.5g}" in trained
+        assert f"{answer['mae']:.5g}" in invoke("compare", tmp_path / unit).stdout
+
+
+def test_a_table_in_the_place_of_the_model_is_answered_with_the_order(refused, titanic, titanic_run):
+    for command in ("predict", "evaluate"):
+        said = refused(command, titanic, titanic_run)
+        assert f"{titanic}: a table; give the run's folder or model file first, then the table" in said
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_refused(refused, titanic):
+    before = titanic.read_bytes()
+    assert f"--out {titanic}: a file; give a folder" in refused("train", titanic, "--out", titanic)
+    assert titanic.read_bytes() == before
+
+
+def test_more_classes_than_can_be_divided_are_counted(invoke, tmp_path):
+    rows = "".join(f"{i}.5,{i}.5\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    result = invoke("train", tmp_path / "t.csv", "--task", "classification", "--out", tmp_path / "run")
+    assert "60 samples of 60 classes would be divided into parts of 60, 0, 0" in result.stderr

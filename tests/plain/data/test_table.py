@@ -453,7 +453,7 @@ def test_every_mismatch_with_the_schema_is_listed_in_one_error(write):
         schema.read(write("b,c\nsoon,4\n2020-01-01,many\n", "asked.csv"))
     message = str(error.value)
     assert "asked.csv: no column 'a', 'd'; the columns are 'b', 'c'; " in message
-    assert "column 'b' holds a date, not 'soon' (line 2)" in message
+    assert "column 'b' holds a date such as 2024-12-31, not 'soon' (line 2)" in message
     assert "column 'c' holds a number, not 'many' (line 3)" in message
 
 
@@ -712,7 +712,7 @@ def test_texts_that_differ_only_in_case_or_blanks_give_a_warning(write):
     with pytest.warns(GpunetWarning) as caught:
         load(write(f"x,town,bought\n{rows}"))
     (town,) = (str(each.message) for each in caught if "'town'" in str(each.message))
-    assert "'Bern', 'BERN' differ only in case or blanks (and 1 more such groups), and are kept apart" in town
+    assert "'BERN', 'Bern' differ only in case or blanks (and 1 more such groups), and are kept apart" in town
     (bought,) = (str(each.message) for each in caught if "'bought'" in str(each.message))
     assert "'Yes', 'yes' differ only in case" in bought
 
@@ -721,3 +721,14 @@ def test_distinct_texts_and_one_truth_value_in_two_spellings_give_no_warning(wri
     rows = "".join(f"{i}.5,{('Bern', 'Oslo')[i % 2]},{('true', 'FALSE', 'True')[i % 3]}\n" for i in range(30))
     load(write(f"x,town,bought\n{rows}"))
     assert not recwarn.list
+
+
+def test_a_date_in_another_format_than_in_training_is_answered_with_an_example(write):
+    schema = load(write("d,y\n31.12.2020,a\n30.11.2020,b\n29.10.2020,a\n")).schema
+    with pytest.raises(DataError, match=r"holds a date such as 31\.12\.2024, not '2020-12-31' \(line 2\)"):
+        schema.read(write("d\n2020-12-31\n", "asked.csv"))
+
+
+def test_no_role_is_suggested_for_columns_without_two_values(write):
+    with pytest.warns(GpunetWarning, match=r"ignored columns: 'e' \(has no value\); 'f' \(has one value, 7\)\.$"):
+        load(write("x,e,f,y\n1.5,,7,a\n2.5,,7,b\n3.5,,7,a\n"))
