@@ -7,7 +7,7 @@ import inspect
 import sys
 from abc import ABCMeta
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gpunet.errors import ArgumentError, UnknownAttributeError
 from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
@@ -31,6 +31,7 @@ class Strict(metaclass=_Answering):
     """
 
     __slots__ = ()
+    _guide: ClassVar[str] = "help(gn.Layer)"  # shows how to write a subclass
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
         """Explain the gpunet equivalent if an argument's name belongs to another framework."""
@@ -43,12 +44,11 @@ class Strict(metaclass=_Answering):
         return NotImplementedError(f"{type(self).__name__} does not implement `{method}`; define this method.")
 
     @classmethod
-    def _check_method(cls, method: str, expected: str, base: str, *args: Any, **given: Any) -> None:
+    def _check_method(cls, method: str, expected: str, *args: Any, **given: Any) -> None:
         """Raise `ArgumentError` if a user's class defines a method that does not take these arguments.
 
         Args:
             expected: the method's signature, for the error message.
-            base: the class whose documentation shows it.
         """
         defined = vars(cls).get(method)
         if inspect.isfunction(defined) and not is_own(cls.__module__):
@@ -57,7 +57,7 @@ class Strict(metaclass=_Answering):
                 signature.bind_partial(*args, **given)
             except TypeError:
                 raise ArgumentError(
-                    f"{cls.__name__}.{method} must take {expected}, as help({base}) shows, got {signature}."
+                    f"{cls.__name__}.{method} must take {expected}, as in {cls._guide}, got {signature}."
                 ) from None
 
     if not TYPE_CHECKING:  # a type checker would accept every attribute name

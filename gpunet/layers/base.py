@@ -67,8 +67,8 @@ class Layer(Versioned):
     def __init_subclass__(cls) -> None:
         """Check the signatures of a user's methods; allow `backward` without the parameter `input_gradient`."""
         super().__init_subclass__()
-        cls._check_method("forward", "(self, x, tape=None)", "gn.Layer", None, None, None)
-        cls._check_method("backward", "(self, dy, tape)", "gn.Layer", None, None, None)
+        cls._check_method("forward", "(self, x, tape=None)", None, None, None)
+        cls._check_method("backward", "(self, dy, tape)", None, None, None)
         backward = vars(cls).get("backward")
         if backward is not None and "input_gradient" not in inspect.signature(backward).parameters:
 

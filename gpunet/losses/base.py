@@ -45,12 +45,12 @@ class Loss(Versioned):
 
     task: Task
     scalable: ClassVar[bool] = True
+    _guide = "help(gn.losses.Loss)"
 
     def __init_subclass__(cls) -> None:
         """Check the signature of a user's `value_and_grad`."""
         super().__init_subclass__()
-        expected = "(self, prediction, target, tape=None)"
-        cls._check_method("value_and_grad", expected, "gn.losses.Loss", None, None, None, tape=None)
+        cls._check_method("value_and_grad", "(self, prediction, target, tape=None)", None, None, None, tape=None)
 
     def value_and_grad(
         self, prediction: Array, target: Array, weight: Array | None = None, tape: Tape | None = None
@@ -81,7 +81,7 @@ class Loss(Versioned):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        """Check the values of targets in host memory, as a recorded step cannot; raise `DataError` for invalid ones."""
+        """Raise `DataError` for invalid values of targets in host memory; a recorded step cannot check them."""
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the loss without its gradient; arguments as for `value_and_grad`."""

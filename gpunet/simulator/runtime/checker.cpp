@@ -1,4 +1,4 @@
-// The checker: checks each access of a launch to memory.
+// The checker: checks each memory access of a launch.
 #include "checker.h"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ struct {
 } unsettled;
 
 // A plain read that races with an atomic. If the thread then passes the address to a compare-and-swap, the read was the
-// first guess of its loop, as in the CUDA Programming Guide, and whatever it read is right.
+// first guess of its loop, as in the CUDA Programming Guide: the loop is correct for any value that it read.
 struct {
   const char* address = nullptr;
   uint32_t place, other;
@@ -64,7 +64,7 @@ void note_race(const MemoryAccess& a, const Access& other) {
 void check_initialized(Region& region, const MemoryAccess& a) {
   uint8_t* flags = region.initialized + (a.address - region.begin);
   if (reads(a) && std::memchr(flags, 0, a.bytes)) {
-    // If another thread writes it before the next barrier, that is a race, which the write reports.
+    // If another thread writes these bytes before the next barrier, the write reports a race instead.
     let_others_run();
     if (const void* hole = std::memchr(flags, 0, a.bytes); hole && !thread_was_stopped()) {
       const auto offset = static_cast<const uint8_t*>(hole) - flags;
