@@ -88,9 +88,10 @@ OF_PACKAGE = {
     "ModelCheckpoint": "use gn.Checkpoint",
     "Module": "layers derive from gn.Layer, and gn.Sequential(...) chains layers",
     "MultiheadAttention": "use gn.MultiHeadAttention",
-    "Optimizer": "derive from gn.optimizers.Optimizer and define update_block, as help(gn.optimizers.Optimizer) shows",
+    "Optimizer": "optimizers derive from gn.optimizers.Optimizer and define update_block, as "
+    "help(gn.optimizers.Optimizer) shows",
     "Parameter": "a layer gives its parameters to gn.Layer: super().__init__({'weight': array})",
-    "Schedule": "derive from gn.schedules.Schedule and define __call__, as help(gn.schedules.Schedule) shows",
+    "Schedule": "schedules derive from gn.schedules.Schedule and define __call__, as help(gn.schedules.Schedule) shows",
     "SmoothL1Loss": "use gn.HuberLoss",
     "StandardScaler": "use gn.data.Standardizer",
     "accuracy": "metrics are in gn.metrics: gn.metrics.accuracy",
