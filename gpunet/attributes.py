@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
+from abc import ABCMeta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,14 +13,25 @@ from gpunet.errors import ArgumentError, UnknownAttributeError
 from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
 
 
-class Strict:
+class _Answering(ABCMeta):
+    """A class that explains the gpunet equivalent of its methods in other frameworks, such as `gn.MLP.load`."""
+
+    if not TYPE_CHECKING:  # a type checker would accept every attribute name
+
+        def __getattr__(cls, name: str) -> Any:
+            if answer := equivalent_of(cls, name):
+                raise UnknownAttributeError(f"{cls.__name__} has no attribute {name!r}: {answer}.")
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}", name=name, obj=cls)
+
+
+class Strict(metaclass=_Answering):
     """Base of the classes that users configure: code outside gpunet can set only existing attributes.
 
     User-defined subclasses may have any attributes.
     """
 
     __slots__ = ()
-    _guide: ClassVar[str] = "gpunet/layers/README.md"  # shows how to write a subclass
+    _guide: ClassVar[str] = "help(gn.Layer)"  # shows how to write a subclass
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
         """Explain the gpunet equivalent if an argument's name belongs to another framework."""

@@ -1,7 +1,7 @@
 """Learning rate schedules: functions of the training step, which starts at 0.
 
 To write one, derive a class from `Schedule` that stores its constructor arguments as attributes, for example a
-dataclass, and define `__call__` (gpunet/optimizers/README.md). To save it in checkpoints, decorate it with
+dataclass, and define `__call__` (README.md in the folder `optimizers`). To save it in checkpoints, decorate it with
 `@gn.register`.
 """
 
@@ -21,7 +21,7 @@ from gpunet.registry import Custom, arguments_of, find, register
 class Schedule(Strict):
     """Base class of the schedules: `schedule(step)` is the learning rate of a step."""
 
-    _guide = "gpunet/optimizers/README.md"
+    _guide = "help(gn.schedules.Schedule)"
 
     def __init_subclass__(cls) -> None:
         """Check the signatures of a user's methods."""

@@ -109,7 +109,10 @@ def _command(op: str) -> click.Command:
     ]
     if OPS[op].own:
         options += [
-            click.Option(["--kernel", "own"], metavar="FILE.cu:NAME", help="Your own kernel; see kernels/README.md."),
+            click.Option(
+                ["--kernel", "own"], metavar="FILE.cu:NAME",
+                help="Your own kernel; see `python -m pydoc gpunet.bench.own`.",
+            ),
             click.Option(
                 ["--limit"], type=click.FloatRange(0, min_open=True), default=120.0, show_default=True,
                 help="Time limit in seconds for each size with your own kernel.",

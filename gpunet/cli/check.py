@@ -19,7 +19,8 @@ from gpunet.errors import ArgumentError, MissingPackageError
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 ONLY_COMPILED = (
-    "Only compiled. To find races and wrong results, describe the launch: --spec SPEC.py (gpunet/simulator/README.md)."
+    "Only compiled. To find races and wrong results, describe the launch: --spec SPEC.py, as "
+    "`python -m pydoc gpunet.bench.spec` shows."
 )
 
 

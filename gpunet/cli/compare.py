@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gpunet.cli.options import json_line, json_option
+from gpunet.cli.options import json_line, json_option, number_text
 from gpunet.cli.report import CLASS_METRICS, VALUE_METRICS
 from gpunet.cli.run import Settings, read_history, read_test_results
 from gpunet.training.history import History, Row
@@ -101,4 +101,4 @@ def _setting(name: str, value: Any) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpunet.cli.run import open_model
+from gpunet.cli.run import check_output, open_model
 from gpunet.cli.use import model_argument
 from gpunet.errors import ArgumentError
 from gpunet.interop import to_onnx
@@ -25,4 +25,5 @@ def export(model_path: Path, out: Path) -> None:
     """
     if out.suffix.lower() != ".onnx":
         raise ArgumentError(f"{out}: use a file name that ends in .onnx.")
+    check_output(out, model_path)
     to_onnx(open_model(model_path, "cpu"), out)

@@ -12,16 +12,14 @@ import numpy as np
 
 from gpunet.cli import recipe
 from gpunet.cli.answers import as_csv
-from gpunet.cli.options import described_device, json_line, results_table
+from gpunet.cli.options import described_device, json_line, number_text, results_table
 from gpunet.cli.parts import SPLIT_SEED, Parts, Source, share_of
 from gpunet.cli.report import check_defined, is_undefined, score, show_data
-from gpunet.cli.run import FOLDS, Settings
+from gpunet.cli.run import FOLDS, OUT_OF_FOLD, Settings
 from gpunet.data import split_indices
 from gpunet.errors import ArgumentError, GpunetWarning
 from gpunet.files import write_bytes
 from gpunet.models import Model
-
-PREDICTIONS = "out-of-fold.csv"
 
 
 def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[str], None]) -> tuple[str, list[int]]:
@@ -54,12 +52,12 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
             own[str(settings.metric)] = math.nan
         scores[f"fold {number}"] = own
         answers |= dict(zip(source.rows[rows["test"]].tolist(), _answers(model, test.X, test.y), strict=True))
-        say(f"fold {number} of {folds}: " + ", ".join(f"{name} {value:.4f}" for name, value in own.items()))
+        say(f"fold {number} of {folds}: " + ", ".join(f"{name} {number_text(value)}" for name, value in own.items()))
     summary = _summary(scores)
     folder.mkdir(parents=True, exist_ok=True)
     line = json_line({"settings": asdict(settings), "folds": scores, **summary, "run": str(folder)})
     write_bytes(folder / FOLDS, f"{line}\n".encode())
-    write_bytes(folder / PREDICTIONS, _table(answers, model.classes).encode())
+    write_bytes(folder / OUT_OF_FOLD, _table(answers, model.classes).encode())
     say(f"\n{results_table(summary)}\n{_undefined(scores)}\nsee {folder}")
     return line, diverged
 

@@ -45,7 +45,13 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _cell(value: float, width: int) -> str:
-    return f"{value:>{width},}" if isinstance(value, int) else f"{value:>{width}.4f}"
+    return f"{value:>{width},}" if isinstance(value, int) else f"{number_text(value):>{width}}"
+
+
+def number_text(value: float) -> str:
+    """Format a number with four decimals, a very small or large one with five digits."""
+    usual = not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e7
+    return f"{value:.4f}" if usual else f"{value:.5g}"
 
 
 def json_line(values: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from gpunet.cli.run import CONFIG, Settings
 from gpunet.data import Dataset, LabelledTable, TableOptions, TableSchema, Task, load, split_indices
 from gpunet.data.labels import label_indices
 from gpunet.data.sources import kind_of
+from gpunet.data.table.targets import known_targets
 from gpunet.errors import ArgumentError, DataError, GpunetWarning, warn
 
 SPLIT_SEED = 0
@@ -62,8 +63,7 @@ class Source:
         parts = {name: whole.take(own) for name, own in rows.items()}
         for name, given in (("validation", self.settings.validation), ("test", self.settings.test)):
             if given is not None and share_of(given) is None:
-                X, y = labelled_like(given, whole.schema, whole.classes, whole.task)
-                parts[name] = replace(whole, X=X, y=y, test=None)
+                parts[name] = labelled_like(given, whole.schema, whole.classes, whole.task)
         if self.test is not None and "test" not in parts:
             parts["test"] = self.test
         return {name: flat(part) for name, part in parts.items()}
@@ -97,25 +97,33 @@ def load_parts(settings: Settings) -> Parts:
     return source.parts(dict(zip(shares, split_indices(source.y, [*shares.values()], seed=SPLIT_SEED), strict=True)))
 
 
-def labelled_like(
-    data: str, schema: TableSchema | None, classes: tuple[str, ...] | None, task: Task
-) -> tuple[np.ndarray, np.ndarray]:
+def labelled_like(data: str, schema: TableSchema | None, classes: tuple[str, ...] | None, task: Task) -> Dataset:
     """Return the samples and targets of `data`, encoded by a known schema and class names."""
     kind = kind_of(data)
     if kind == "table" and schema is not None:
-        return schema.read_labelled(data, classes)
+        table, y = schema.open_labelled(data, classes)
+        return Dataset(schema.encode(table), y, classes, schema=schema, rows=table.without_columns())
     if kind == "table":
-        table = LabelledTable.read(data, None, task)
-        part = Dataset(TableSchema.of_numbers(table.table, table.target).encode(table.table), table.y, table.classes)
-    else:
-        whole = load(data, task=task if kind == ".npz" else None)
-        part = flat(whole if whole.test is None else whole.test)
+        return _numbers_like(LabelledTable.read(data, None, task), classes)
+    whole = load(data, task=task if kind == ".npz" else None)
+    part = flat(whole if whole.test is None else whole.test)
     if part.classes is None:
-        return part.X, part.y
+        return part
     if classes is None:
-        return part.X, np.asarray(_class_indices(part.classes, data))[part.y]
+        return replace(part, y=np.asarray(_class_indices(part.classes, data))[part.y])
     # by name, as another source may number the classes differently
-    return part.X, label_indices(np.asarray(part.classes)[part.y], classes, f"{data}: class")
+    return replace(part, y=label_indices(np.asarray(part.classes)[part.y], classes, f"{data}: class"), classes=classes)
+
+
+def _numbers_like(labelled: LabelledTable, classes: tuple[str, ...] | None) -> Dataset:
+    """Return the samples and targets of a table for a model without a schema: each column is a feature."""
+    table, y = labelled.table, labelled.y
+    schema = TableSchema.of_numbers(table, labelled.target)
+    if labelled.classes is not None and classes is None:
+        y = np.asarray(_class_indices(labelled.classes, table.name))[y]
+    elif labelled.classes is not None:
+        y = known_targets(table, labelled.target, classes)
+    return Dataset(schema.encode(table), y, classes, schema=schema, rows=table.without_columns())
 
 
 def _class_indices(names: Iterable[str], data: str) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gpunet.cli.parts import own_parts
-from gpunet.cli.run import PLOT, Settings, open_model, read_history
+from gpunet.cli.run import PLOT, Settings, check_output, open_model, read_history
 from gpunet.errors import ArgumentError, DataError
 from gpunet.files import write_bytes
 from gpunet.training.metrics import confusion_matrix
@@ -29,6 +29,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     place = out or runs[0] / PLOT
     if place.suffix.lower() != ".png":
         raise ArgumentError(f"--out {place}: only PNG files are supported; use a file name that ends in .png.")
+    check_output(place, *runs)
     names = {folder: str(folder) if len(runs) > 1 else "" for folder in runs}
     histories = {name: read_history(folder).to_dict() for folder, name in names.items()}
     confusions = {name: found for folder, name in names.items() if (found := _confusion(folder))}

@@ -12,6 +12,7 @@ from gpunet.cli import run
 from gpunet.cli.parts import Parts
 from gpunet.cli.report import LOSS_OF_TASK, chosen_metrics
 from gpunet.cli.run import Settings
+from gpunet.cli.too_large import refuse_too_large
 from gpunet.data import Dataset, Standardizer
 from gpunet.data.class_weights import ClassWeights
 from gpunet.data.sources import kind_of
@@ -187,6 +188,8 @@ def schedule(settings: Settings, rows: int) -> Schedule:
 def fit(trainer: Trainer, settings: Settings, parts: Parts, epochs: int) -> None:
     """Train for `epochs`; with batch normalisation, a last batch of a single row is dropped."""
     train, held_out = parts["train"], parts["validation"]
+    for part in parts.values():
+        refuse_too_large(trainer.model, part)
     trainer.fit(
         train.X,
         train.y,

@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.arguments import printable
 from gpunet.data import Dataset
 from gpunet.data.labels import label_indices, listing
+from gpunet.data.table.units import in_unit
 from gpunet.errors import ArgumentError
 from gpunet.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss, PoissonNLLLoss
 from gpunet.models import Model
@@ -57,7 +58,8 @@ RARE = 0.2
 def described(parts: Mapping[str, Dataset]) -> str:
     """Describe the data of a run and, for a table, its format and schema."""
     train = parts["train"]
-    kind = "values to predict" if train.classes is None else f"{len(train.classes)} classes"
+    unit = "" if train.schema is None else in_unit(train.schema.target_form)
+    kind = f"values to predict{unit}" if train.classes is None else f"{len(train.classes)} classes"
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     text = f"data    {printable(train.name)}: {train.X.shape[1]} features, {kind}; {sizes}\n"
     return text if train.schema is None else f"{text}read    {train.found}\n\n{train.schema.describe()}\n"

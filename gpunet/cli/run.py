@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from gpunet.data import ReadOptions, TableOptions, Task
 from gpunet.data.table import Missing, Role
+from gpunet.data.table.reading import is_table
 from gpunet.default_device import use_device
-from gpunet.errors import ModelFileError
+from gpunet.errors import ArgumentError, ModelFileError
 from gpunet.files import write_bytes
 from gpunet.formats import parse_json, read_as
 from gpunet.models import Model
@@ -27,9 +28,12 @@ CHECKPOINT = "checkpoint.safetensors"
 LOG = "metrics.jsonl"
 RESULTS = "results.json"
 FOLDS = "folds.json"
+OUT_OF_FOLD = "out-of-fold.csv"
 HISTORY_PLOT = "history.png"
 PLOT = "plot.png"
 TENSORBOARD = "tensorboard"
+KEPT = (MODEL, CONFIG, CHECKPOINT, LOG, RESULTS, FOLDS, OUT_OF_FOLD)
+"""The files of a run that no other command may overwrite."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,15 @@ def _numbers(row: Any) -> dict[str, float]:
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
+def check_output(out: Path, *inputs: Path) -> None:
+    """Raise `ArgumentError` if writing `out` would overwrite an input of the command, or a file of its run."""
+    folders = {path if path.is_dir() else path.parent for path in inputs}
+    runs = [folder for folder in folders if (folder / CONFIG).is_file() or (folder / FOLDS).is_file()]
+    for used in (*inputs, *(folder / name for folder in runs for name in KEPT)):
+        if out.exists() and used.exists() and out.samefile(used):
+            raise ArgumentError(f"{out}: would overwrite {used}, an input or a file of its run; choose another file.")
+
+
 def resume_command(folder: Path) -> str:
     """Return the shell command that resumes a run."""
     quoted = shlex.quote(str(folder)) if os.name == "posix" else f'"{folder}"'
@@ -137,8 +150,11 @@ def open_model(path: Path, device: str) -> Model:
     """Return the model of a run's folder or a model file, on a device.
 
     Raises:
+        ArgumentError: `path` is named like a table.
         ModelFileError: the run has not ended or was a cross-validation, or the file is corrupt.
     """
+    if is_table(path):
+        raise ArgumentError(f"{path}: a table; give the run's folder or model file first, then the table.")
     if (path / FOLDS).is_file():
         raise ModelFileError(f"{path}: a cross-validation leaves no model; train one without --folds.")
     if (path / CONFIG).is_file() and not (path / MODEL).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -13,8 +14,13 @@ ROLES = {"category": "category", "number": "number", "date": "date", "ignore": "
 
 
 def names_of(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the column names of a repeatable option, whose values are comma-separated lists."""
-    return tuple(name.strip() for name in ",".join(given).split(",") if name.strip())
+    """Return the column names of a repeatable option, whose values are lines of CSV."""
+    try:
+        rows = [row for text in given for row in csv.reader([text], skipinitialspace=True, strict=True)]
+    except csv.Error:
+        quoted = "quote a whole name that contains a comma, such as '\"a,b\",c'"
+        raise click.BadParameter(f"{', '.join(map(repr, given))}: not comma-separated names; {quoted}.") from None
+    return tuple(name.strip() for row in rows for name in row if name.strip())
 
 
 def _roles(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -32,7 +38,7 @@ _OPTIONS = (
     click.option("--target", metavar="COLUMN", help="Column of a table to predict.  [default: the last]"),
     click.option(
         "--columns", metavar="NAMES", multiple=True, callback=names_of,
-        help="Columns to learn from, such as age,fare; repeatable.  [default: all]",
+        help="Columns to learn from, such as age,fare or '\"a, b\",c'; repeatable.  [default: all]",
     ),
     click.option("--drop", metavar="NAMES", multiple=True, callback=names_of, help="Columns to ignore; repeatable."),
     click.option(

@@ -193,6 +193,8 @@ def _opened(
         claims.enter_context(claimed(resume))
         return settings, resume
     settings, folder = _new_run(options, out)
+    if folder.is_file():
+        raise ArgumentError(f"--out {folder}: a file; give a folder.")
     claims.enter_context(claimed(folder))
     if any(not file.name.endswith((".tmp", ".lock")) for file in folder.iterdir()):  # what a killed process leaves
         raise ArgumentError(

@@ -12,14 +12,14 @@ from gpunet.cli.answers import as_csv
 from gpunet.cli.options import device_option, json_line, json_option, results_table
 from gpunet.cli.parts import held_out, labelled_like
 from gpunet.cli.report import class_scores, score
-from gpunet.cli.run import open_model
+from gpunet.cli.run import check_output, open_model
 from gpunet.cli.table import names_of
+from gpunet.cli.too_large import refuse_too_large, refuse_too_large_features
 from gpunet.data import TableSchema, Task, read_table
 from gpunet.data.labels import listing
-from gpunet.errors import ArgumentError, DataError, warn
+from gpunet.errors import DataError, warn
 from gpunet.files import write_bytes
 from gpunet.losses import VALUES
-from gpunet.models.files import MODEL
 
 MORE_METRICS: dict[str | None, tuple[str, ...]] = {
     "classification": ("auc", "log_loss"),
@@ -47,7 +47,9 @@ def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     model = open_model(model_path, device)
     test = held_out(model_path, data)
     task: Task = "regression" if model.task in VALUES else "classification"
-    X, y = labelled_like(data, model.schema, model.classes, task) if test is None else (test.X, test.y)
+    part = labelled_like(data, model.schema, model.classes, task) if test is None else test
+    refuse_too_large(model, part)
+    X, y = part.X, part.y
     results, classes = score(model, X, y, *MORE_METRICS.get(model.task, ())), class_scores(model, X, y)
     if as_json:
         each = {"classes": classes} if classes else {}
@@ -87,9 +89,8 @@ def predict(
     standard input). It has the columns of the table that the model was trained on, in any order; for other models, one
     column per feature, in order.
     """
-    for what, used in (("input", input_path), ("model", model_path / MODEL if model_path.is_dir() else model_path)):
-        if out is not None and out.exists() and used.exists() and out.samefile(used):
-            raise ArgumentError(f"--out {out}: this is the {what}, which would be overwritten; choose another file.")
+    if out is not None:
+        check_output(out, input_path, model_path)
     model = open_model(model_path, device)
     schema = model.schema
     table = read_table(input_path) if schema is None else schema.open(input_path)
@@ -98,7 +99,9 @@ def predict(
     if table.blank:
         rows = "1 row without any value has" if table.blank == 1 else f"{table.blank:,} rows without any value have"
         warn(f"{input_path}: {rows} no prediction.")
-    X = (schema or TableSchema.of_numbers(table)).encode(table)
+    encoder = schema or TableSchema.of_numbers(table)
+    X = encoder.encode(table)
+    refuse_too_large_features(model, X, table, encoder)
     predictions = model.predict(X)
     names, columns = [*keep], []
     if keep:  # as text, which a feature among them must not become

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from gpunet.data.labels import Task
 from gpunet.data.table.schema import TableSchema
+from gpunet.data.table.tables import Table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,6 +23,7 @@ class Dataset:
         schema: how a table's columns become features; None for other sources.
         test: the source's own test part, such as that of MNIST.
         found: the inferred format of a table's file, in one line.
+        rows: the table without its columns, which names the rows in error messages; None for other sources.
 
     Example:
         >>> data = gn.data.Dataset(np.zeros((4, 2)), np.array([0, 1, 0, 1]), classes=("no", "yes"))
@@ -38,6 +40,7 @@ class Dataset:
     schema: TableSchema | None = None
     test: Dataset | None = None
     found: str = ""
+    rows: Table | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -55,5 +58,6 @@ class Dataset:
 
     def take(self, indices: ArrayLike) -> Dataset:
         """Return a copy of the samples at `indices`, without a test part."""
-        rows = np.asarray(indices)
-        return replace(self, X=self.X[rows], y=self.y[rows], test=None)
+        taken = np.asarray(indices)
+        rows = None if self.rows is None else self.rows.take(taken)
+        return replace(self, X=self.X[taken], y=self.y[taken], test=None, rows=rows)

@@ -102,7 +102,8 @@ class LabelledTable:
         """Encode all rows by the schema of the training rows (by default all rows); errors as for `TableSchema.fit`."""
         schema = _schema(self.table, self.target, self.options, train_rows)
         name = Path(self.table.name).name.split(".")[0]
-        return Dataset(schema.encode(self.table), self.y, self.classes, name, schema, found=self.table.found)
+        X, rows = schema.encode(self.table), self.table.without_columns()
+        return Dataset(X, self.y, self.classes, name, schema, found=self.table.found, rows=rows)
 
 
 def _schema(table: Table, target: str, options: TableOptions, train_rows: np.ndarray | None = None) -> TableSchema:

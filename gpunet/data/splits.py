@@ -57,7 +57,11 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
     parts = tuple(np.flatnonzero(part == k) for k in range(len(fractions)))
     if not all(indices.size for indices in parts):
         found = ", ".join(str(indices.size) for indices in parts)
-        raise DataError(f"{part.size} samples would be divided into parts of {found}; more samples are needed.")
+        classes = len(_classes(y, order))
+        of_classes = f" of {classes} classes" if classes > 1 else ""
+        raise DataError(
+            f"{part.size} samples{of_classes} would be divided into parts of {found}; more samples are needed."
+        )
     return parts
 
 

@@ -45,6 +45,7 @@ class Loss(Versioned):
 
     task: Task
     scalable: ClassVar[bool] = True
+    _guide = "help(gn.losses.Loss)"
 
     def __init_subclass__(cls) -> None:
         """Check the signature of a user's `value_and_grad`."""

@@ -29,7 +29,7 @@ class Optimizer(Rule):
 
     Settings can be changed between steps. A copy or a pickle keeps them, but is not attached to a model.
 
-    To write a rule, derive a class and define `update_block` (gpunet/optimizers/README.md). On a GPU it runs as array
+    To write a rule, derive a class and define `update_block` (README.md in this folder). On a GPU it runs as array
     code, with a warning, unless the class also defines `kernel` and `kernel_arguments`.
 
     Args:

@@ -36,7 +36,7 @@ class Rule(Versioned):
     clip_norm: float | None
     clip_value: float | None
 
-    _guide = "gpunet/optimizers/README.md"
+    _guide = "help(gn.optimizers.Optimizer)"
 
     def __init_subclass__(cls) -> None:
         """Check the signatures of a user's methods; `Optimizer.attach` checks the number of slots."""

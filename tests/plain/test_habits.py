@@ -1,8 +1,11 @@
 """What PyTorch and Keras users type by habit works, or is refused with the gpunet equivalent."""
 
+import abc
 import copy
 import inspect
+import operator
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from problems import classification, net, regression
 
 import gpunet as gn
 from gpunet.errors import ArgumentError, DTypeError, StateError, UnknownArgumentError, UnknownAttributeError
-from gpunet.habits import ARGUMENTS, HABITS, OF_PACKAGE, equivalent_of
+from gpunet.habits import ARGUMENTS, HABITS, OF_CLASSES, OF_PACKAGE, equivalent_of
 from gpunet.losses import LOSSES, LOSSES_BY_NAME
 from gpunet.ops.checks import float_module
 from gpunet.optimizers import OPTIMIZERS
@@ -75,6 +78,35 @@ def test_a_name_of_another_framework_is_answered_with_the_equivalent(part, name)
     assert isinstance(caught.value, AttributeError)
 
 
+@pytest.mark.parametrize("kind", [gn.MLP, gn.Sequential, gn.Linear, gn.Trainer])
+def test_a_class_answers_like_its_objects(kind):
+    with pytest.raises(
+        UnknownAttributeError, match=rf"^{kind.__name__} has no attribute 'load': gn.load\(path\) reads"
+    ):
+        kind.load  # noqa: B018
+    assert not hasattr(kind, "load")
+    with pytest.raises(AttributeError, match=rf"^type object '{kind.__name__}' has no attribute 'lod'$"):
+        kind.lod  # noqa: B018
+
+
+def test_a_user_layer_may_also_be_an_abstract_class():
+    class Own(gn.Layer, abc.ABC):
+        @abc.abstractmethod
+        def rate(self): ...
+
+    with pytest.raises(TypeError, match="abstract"):
+        Own()
+
+
+@pytest.mark.parametrize("kind", [key for key in OF_CLASSES if key != "Tape"])
+def test_names_for_one_class_are_unknown_to_it(kind):
+    made = {"History": gn.History, "Loss": gn.MSELoss, "Model": net, "Optimizer": gn.Adam}.get(kind, PARTS["trainer"])()
+    for name, answer in OF_CLASSES[kind].items():
+        with pytest.raises(UnknownAttributeError) as caught:
+            getattr(made, name)
+        assert answer in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("part", "name", "said"),
     [
@@ -82,6 +114,11 @@ def test_a_name_of_another_framework_is_answered_with_the_equivalent(part, name)
         ("trainer", "eval", "trainer.evaluate"),
         ("trainer", "state_dict", r"trainer.save\(path\)"),
         ("optimizer", "state_dict", r"optimizer.state\(\)"),
+        ("optimizer", "learning_rate", "optimizer.lr is the learning rate"),
+        ("trainer", "learning_rate", "trainer.optimizer.lr is the learning rate"),
+        ("model", "optimizer", "a Trainer holds it"),
+        ("model", "to_onnx", r"gn.interop.to_onnx\(model, path\)"),
+        ("layer", "weight", r"layer.params\['weight'\]"),
         ("model", "fit", r"gn.Trainer\(model\).fit\(X, y\) trains a classifier"),
     ],
 )
@@ -96,6 +133,16 @@ def test_a_name_that_the_package_lacks_is_answered_with_the_equivalent(name):
     with pytest.raises(AttributeError, match=f"^module 'gpunet' has no attribute '{name}': ") as caught:
         getattr(gn, name)
     assert OF_PACKAGE[name] in str(caught.value)
+
+
+def test_the_answers_name_what_exists():
+    answers = [HABITS, OF_PACKAGE, ARGUMENTS, *OF_CLASSES.values()]
+    text = " ".join(answer for table in answers for answer in table.values())
+    for name in re.findall(r"\bgn\.(\w+(?:\.\w+)*)", text):
+        operator.attrgetter(name)(gn)
+    parts = {"model": gn.Sequential(), "trainer": gn.Trainer(net()), "loss": gn.MSELoss(), "optimizer": gn.Adam()}
+    for part, name in re.findall(r"(?<![.\w])(model|trainer|loss|optimizer)\.(\w+(?:\.\w+)*)", text):
+        operator.attrgetter(name)(parts[part])
 
 
 def test_other_names_that_the_package_lacks_raise_pythons_error():

@@ -334,7 +334,7 @@ def test_a_rule_without_an_update_is_refused_before_the_first_step():
     ],
 )
 def test_a_rule_without_the_parameters_of_its_calls_is_refused_at_class_definition(name, method, expected):
-    said = f"Own.{name} must take {expected}, as in gpunet/optimizers/README.md, got {inspect.signature(method)}."
+    said = f"Own.{name} must take {expected}, as in help(gn.optimizers.Optimizer), got {inspect.signature(method)}."
     with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
         type("Own", (gn.optimizers.Optimizer,), {name: method})
 

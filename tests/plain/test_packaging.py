@@ -1,5 +1,7 @@
 """The wheel: what it holds, and that it works in a fresh environment away from the checkout."""
 
+import importlib
+import operator
 import os
 import re
 import subprocess
@@ -15,6 +17,8 @@ import numpy
 import pytest
 import safetensors
 import tqdm
+
+import gpunet
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -66,6 +70,18 @@ def test_the_wheel_holds_all_that_is_needed_and_no_tests(wheel):
         assert f"gpunet/{name}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"gpunet"}
+
+
+def test_messages_name_documentation_that_an_installed_wheel_has():
+    text = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "gpunet").rglob("*.py"))
+    assert not re.findall(r"\S*(?:/README|CONTRIBUTING|CHANGELOG)\S*", text)
+    modules, objects = re.findall(r"-m pydoc ([\w.]+)", text), re.findall(r"\bhelp\(gn\.([\w.]+)\)", text)
+    assert modules
+    assert objects
+    for name in modules:
+        assert importlib.import_module(name).__doc__
+    for name in objects:
+        assert operator.attrgetter(name)(gpunet).__doc__
 
 
 def test_the_base_install_needs_five_packages(wheel):

@@ -203,6 +203,6 @@ def test_a_foreign_config_is_refused(config, message):
     ],
 )
 def test_a_schedule_without_the_parameter_of_its_calls_is_refused_at_class_definition(name, method, expected):
-    said = f"Own.{name} must take {expected}, as in gpunet/optimizers/README.md, got {inspect.signature(method)}."
+    said = f"Own.{name} must take {expected}, as in help(gn.schedules.Schedule), got {inspect.signature(method)}."
     with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
         type("Own", (Schedule,), {name: method})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ def _date_format(distinct: Sequence[str]) -> str:
         return ""
     rivals = [form for form in FORMATS if read[form] == read[best]]  # such as day/month and month/day in a short table
     return best if len(rivals) == 1 else max(rivals, key=lambda form: _count(distinct, form))
+
+
+def example(form: str) -> str:
+    """Return the last day of 2024 in a format, for an error message."""
+    return datetime(2024, 12, 31).strftime("%Y-%m-%d" if form in ("", "ISO") else form)
 
 
 def doubt(distinct: Sequence[str], form: str) -> str:

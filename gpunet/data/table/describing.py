@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gpunet.arguments import shortened
+from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
+from gpunet.data.table.numerals import canonical
 
 MOST_LINES = 40
 """Maximum number of columns in a description; the others are only counted."""
@@ -34,7 +36,21 @@ def ignored_columns(columns: Sequence[Column]) -> str:
     """Return the warning that names the ignored columns, the reasons, and how to use them."""
     more = f" and {len(columns) - MOST_REASONS} more" if len(columns) > MOST_REASONS else ""
     reasons = "; ".join(f"{column.name!r} ({column.why})" for column in columns[:MOST_REASONS])
-    return f"ignored columns: {reasons}{more}. To use one, give it a role: --as NAME=category."
+    usable = any(not column.why.startswith("has ") for column in columns)  # "has no value", "has one value"
+    return f"ignored columns: {reasons}{more}." + " To use one, give it a role: --as NAME=category." * usable
+
+
+def near_duplicates(name: str, texts: Sequence[str]) -> str:
+    """Return the warning about texts of a column that differ only in case or blanks; "" if there are none."""
+    spellings: dict[str, list[str]] = {}
+    for text in dict.fromkeys(map(canonical, texts)):
+        spellings.setdefault(" ".join(text.casefold().split()), []).append(text)
+    same = [group for group in spellings.values() if len(group) > 1]
+    if not same:
+        return ""
+    more = f" (and {len(same) - 1} more such groups)" if same[1:] else ""
+    found = f"{listing(sorted(same[0]))} differ only in case or blanks{more}, and are kept apart"
+    return f"column {name!r}: {found}; if they mean the same, write them alike in the file."
 
 
 def _reason(column: Column, missing: str) -> str:

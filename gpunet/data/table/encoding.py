@@ -8,8 +8,10 @@ import numpy as np
 
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
+from gpunet.data.table.dates import example
 from gpunet.data.table.inferring import described
 from gpunet.data.table.tables import Table
+from gpunet.data.table.units import in_unit
 from gpunet.data.table.values import LARGEST
 from gpunet.errors import DataError, warn
 
@@ -51,7 +53,7 @@ def _values(table: Table, column: Column, missing: str) -> tuple[np.ndarray, lis
     values, bad, _ = column.read(table)
     problems = []
     if len(bad):
-        unit = f" in {column.form[1:]}" if column.role == "number" and column.form[1:] else ""
+        unit = in_unit(column.form) if column.role == "number" else f" such as {example(column.form)}"
         limit = " up to 1e150" if (np.abs(values[bad]) > LARGEST).any() else ""
         found = described(table, column.name, bad)
         problems.append(f"column {column.name!r} holds a {column.role}{limit}{unit}, not {found}")

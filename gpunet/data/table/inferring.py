@@ -11,8 +11,9 @@ import numpy as np
 from gpunet.arguments import shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import MOST_ONE_HOT, Column, Role
-from gpunet.data.table.numerals import FEW_SLIPS, is_plain
+from gpunet.data.table.numerals import FEW_SLIPS, may_be_numbers
 from gpunet.data.table.tables import Table
+from gpunet.data.table.units import in_unit
 from gpunet.data.table.values import LARGEST, Values, is_categorical, is_date, is_number
 from gpunet.errors import ArgumentError, DataError
 
@@ -85,11 +86,12 @@ def _of_text(table: Table, name: str, wanted: bool) -> Column:
         return Column(name, "ignored", "has no value")
     if len(distinct) == 1 and complete:
         return Column(name, "ignored", f"has one value, {shortened(distinct[0], LONGEST_VALUE)!r}")
-    if any(map(is_plain, distinct[:SAMPLE])):
+    if may_be_numbers(distinct[:SAMPLE]):
         read = table.numbers(name)
         text = slips(read)
         if not len(text):
-            example = f"numbers such as {shortened(distinct[0], LONGEST_VALUE)!r}"
+            example = f"numbers{in_unit(read.form)} such as {shortened(distinct[0], LONGEST_VALUE)!r}"
+            example += "; () is negative" * any(")" in text for text in distinct)
             return _of_numbers(table, Column(name, "number", example, read.form), read, wanted)
         if are_few(text, codes):
             remedy = f"correct it, or use --as {name}=category"
@@ -152,7 +154,8 @@ def _numeric(table: Table, column: Column) -> Column:
     values = column.read(table)
     expected = expected_number(values) if column.role == "number" else "a date"
     _refuse(table, column.name, values, expected)
-    return Column(column.name, column.role, column.why, values.form or column.form)
+    form = values.form or column.form
+    return Column(column.name, column.role, column.why + in_unit(form) * (column.role == "number"), form)
 
 
 def _refuse(table: Table, name: str, values: Values, expected: str) -> None:

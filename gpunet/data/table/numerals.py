@@ -1,4 +1,4 @@
-"""Parse numbers as people write them: "1,234.5", "12,34,567", "$5", "($5)", "3 %", with a decimal point or comma."""
+"""Parse numbers as people write them: "1,234.5", "12,34,567", "$5", "($5)", "3 %", "5 kg", with a point or a comma."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.data.labels import class_name
+from gpunet.data.table.units import CURRENCY, PERCENT, SPACES, common_word, is_word, main_unit, units_of, without_word
 from gpunet.data.table.values import LARGEST, MISSING, Values
 
 NO_NUMBER = MISSING | {"none", "-", "--", "."}
@@ -17,8 +18,7 @@ NO_NUMBER = MISSING | {"none", "-", "--", "."}
 FEW_SLIPS = 0.2
 """A column of numbers may have up to this share of unreadable texts, which count as typing errors."""
 
-_CURRENCY = "$€£¥₹"
-_SPACES = " \t\u2009\u00a0\u202f"
+_CODE = re.compile(r"\([0-9]+\)")
 _MINUS = "\u2212\u2013"
 _NEGATIVE = f"{_MINUS}("
 _OTHER = {".": ",", ",": "."}
@@ -26,27 +26,28 @@ _OTHER = {".": ",", ",": "."}
 
 def _grammar(decimal: str) -> str:
     """Return the regular expression of a number with a decimal mark; Python and RE2 (pandas) both read it."""
-    sign, point, space = f"[-+{_MINUS}]", f"[{decimal}]", f"[{_SPACES}]*"
+    sign, point, space = f"[-+{_MINUS}]", f"[{decimal}]", f"[{SPACES}]*"
     plain = f"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
-    groups = [f"[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in f"{_OTHER[decimal]}'{_SPACES}"]
+    groups = [f"[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in f"{_OTHER[decimal]}'{SPACES}"]
     if decimal == ".":
         groups.append("[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}")  # lakhs and crores
     grouped = f"(?:{'|'.join(groups)})(?:{point}[0-9]*)?"
-    before = f"(?:{sign}?[{_CURRENCY}]?{space}|[{_CURRENCY}]?{space}{sign})"
-    number = f"(?:(?:{plain}|{grouped})(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity)){space}[%{_CURRENCY}]?"
-    negative = rf"[{_CURRENCY}]?\([{_CURRENCY}]?(?:{plain}|{grouped})\)[%{_CURRENCY}]?"  # as in accounts
+    before = f"(?:{sign}?[{CURRENCY}]?{space}|[{CURRENCY}]?{space}{sign})"
+    number = f"(?:(?:{plain}|{grouped})(?:[eE][-+]?[0-9]+)?|(?i:inf|infinity)){space}[%{CURRENCY}]?"
+    sum_ = rf"{space}[{CURRENCY}]?{space}(?:{plain}|{grouped}){space}[%{CURRENCY}]?{space}"
+    negative = rf"[{CURRENCY}]?{space}\({sum_}\){space}[%{CURRENCY}]?"  # as in accounts
     return f"(?:{before}{number}|{negative})"
 
 
 _GRAMMARS = {decimal: _grammar(decimal) for decimal in _OTHER}
 _COMPILED = {decimal: re.compile(grammar) for decimal, grammar in _GRAMMARS.items()}
-_DECORATION = {decimal: re.compile(f"[)%{_CURRENCY}{_SPACES}'{other}]") for decimal, other in _OTHER.items()}
+_DECORATION = {decimal: re.compile(f"[)%{CURRENCY}{SPACES}'{other}]") for decimal, other in _OTHER.items()}
 
 
 def numbers(series: Any, form: str = "") -> Values:
-    """Return a column of real numbers as float64; all are bad if `form` asks for percentages."""
+    """Return a column of real numbers as float64; all are bad if `form` asks for percentages or a word behind them."""
     values = series.to_numpy(np.float64, na_value=np.nan)
-    bad = ~np.isnan(values) if form.endswith("%") else np.abs(values) > LARGEST
+    bad = ~np.isnan(values) if form[1:] == PERCENT or is_word(form[1:]) else np.abs(values) > LARGEST
     return Values(values, np.flatnonzero(bad), "")
 
 
@@ -54,25 +55,27 @@ def numbers_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "",
     """Return a column of text as numbers.
 
     A text in another unit than the rest is bad: 5 % is not 5, and € is not $. Plain numbers may occur among those of
-    one currency.
+    one currency. A word is a unit only if it is behind every number.
 
     Args:
         likely: the decimal mark of texts that either mark can read, such as "1,234"; the point by default.
     """
     mark = form[:1] or likely or "."
-    read = parse_numbers(distinct, mark)
+    word = form[1:] if form else common_word([text for text in distinct if text.lower() not in NO_NUMBER])
+    numerals = without_word(distinct, word) if is_word(word) else distinct
+    read = parse_numbers(numerals, mark)
     missing = np.zeros(len(distinct), bool)
     unread = np.flatnonzero(np.isnan(read))
     missing[unread] = [distinct[i].lower() in NO_NUMBER for i in unread.tolist()]
     if not form and not missing[unread].all():
-        other = parse_numbers(distinct, _OTHER[mark])
-        if _proves(other, read, distinct):
+        other = parse_numbers(numerals, _OTHER[mark])
+        if _proves(other, read, numerals):
             mark, read = _OTHER[mark], other
-    units = _units(distinct)
-    unit = form[1:] if form else _main_unit(units)
-    fits = np.isin(units, ["", unit]) if unit != "%" else units == unit
+    units = units_of(numerals)
+    unit = form[1:] if form else word or main_unit(units)
+    fits = units == unit if unit == PERCENT else np.isin(units, ["", unit])
     if form and not unit:
-        fits = units != "%"  # a column of plain numbers doesn't know its currency
+        fits = units != PERCENT  # a column of plain numbers doesn't know its currency
     bad = (np.isnan(read) | ~fits | (np.abs(read) > LARGEST)) & ~missing
     return Values(np.append(read, np.nan)[codes], np.flatnonzero(np.append(bad, False)[codes]), mark + unit)
 
@@ -109,6 +112,17 @@ def is_plain(text: str) -> bool:
     return ")" not in text and any(parse_number(text, decimal) is not None for decimal in _OTHER)
 
 
+def may_be_numbers(texts: Sequence[str]) -> bool:
+    """Return whether one text is a number by itself, or all are numbers in parentheses or with the same unit.
+
+    Digits in parentheses alone may be codes, such as (212).
+    """
+    if any(map(is_plain, texts)):
+        return True
+    read = numbers_of_texts(np.arange(len(texts)), texts)
+    return not all(map(_CODE.fullmatch, texts)) and not len(read.bad) and not np.isnan(read.numbers).all()
+
+
 def canonical(text: str) -> str:
     """Return one spelling for all spellings of a number or truth value; other text unchanged."""
     if text.lower() in ("true", "false"):
@@ -124,21 +138,3 @@ def _proves(other: np.ndarray, read: np.ndarray, distinct: Sequence[str]) -> boo
     by_both = np.flatnonzero(~np.isnan(other) & ~np.isnan(read)).tolist()
     both = sum("," in distinct[i] or "." in distinct[i] for i in by_both)
     return for_other > max(for_this, FEW_SLIPS * (for_other + for_this + both))
-
-
-def _units(distinct: Sequence[str]) -> np.ndarray:
-    """Return the unit of each text: %, a currency, or ""."""
-    import pandas
-
-    series = pandas.Series(distinct, dtype="str")
-    units = np.full(len(series), "")
-    for sign in ("%", *_CURRENCY):
-        units[series.str.contains(sign, regex=False).to_numpy(bool)] = sign
-    return units
-
-
-def _main_unit(units: np.ndarray) -> str:
-    """Return a column's most frequent unit; a currency counts even if more numbers have no unit."""
-    counts = {sign: int((units == sign).sum()) for sign in ("", "%", *_CURRENCY)}
-    currency = max(_CURRENCY, key=lambda sign: counts[sign])
-    return "%" if counts["%"] > counts[""] + counts[currency] else currency if counts[currency] else ""

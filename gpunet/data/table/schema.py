@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.data.table.columns import Column, Role
 from gpunet.data.table.dates import doubt
-from gpunet.data.table.describing import described_columns, ignored_columns
+from gpunet.data.table.describing import described_columns, ignored_columns, near_duplicates
 from gpunet.data.table.encoding import complete_rows, encoded
 from gpunet.data.table.inferring import asked_roles, infer
 from gpunet.data.table.parquet import is_parquet
@@ -20,6 +20,7 @@ from gpunet.data.table.reading import read_table
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
 from gpunet.data.table.text_format import AS_FOUND, ReadOptions
+from gpunet.data.table.values import is_number
 from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.formats import read_as
 
@@ -85,7 +86,8 @@ class TableSchema:
             missing: see `TableSchema`.
 
         Warns:
-            GpunetWarning: columns are ignored, or dates are ambiguous; the message says which and why.
+            GpunetWarning: columns are ignored, dates are ambiguous, or texts differ only in case or blanks; the message
+                says which and why.
 
         Raises:
             ArgumentError: an unknown role or `missing`, or a role for an ignored column.
@@ -113,6 +115,9 @@ class TableSchema:
         for column in fitted:
             if column.role == "date" and (what := doubt(table.texts(column.name)[1], column.form)):
                 messages.append(f"column {column.name!r}: {what}.")
+        named = [column.name for column in fitted if column.role == "category"]
+        named += [] if is_number(table.frame[target]) else [target]
+        messages += filter(None, (near_duplicates(name, table.texts(name)[1]) for name in named))
         for message in messages:
             warn(f"{table.name}: {message}")
         form = table.numbers(target).form
@@ -160,11 +165,16 @@ class TableSchema:
         Raises:
             DataError: as for `read`, or a target is missing or not among the classes.
         """
+        table, y = self.open_labelled(path, classes)
+        return self.encode(table), y
+
+    def open_labelled(self, path: str | Path, classes: tuple[str, ...] | None) -> tuple[Table, np.ndarray]:
+        """Return the table in a file, for `encode`, and its targets; arguments and errors as for `read_labelled`."""
         table = self.open(path, [] if classes is None else [self.target])
         if self.target not in table.frame:
             raise DataError(f"{table.name}: no column {self.target!r}, the target; evaluating needs it.")
         table = table.take(self.complete(table)) if self.missing == "drop" else table
-        return self.encode(table), known_targets(table, self.target, classes, self.target_form)
+        return table, known_targets(table, self.target, classes, self.target_form)
 
     def open(self, path: str | Path, as_text: Collection[str] = ()) -> Table:
         """Return the table in a file, or in standard input ("-"), for `encode`.

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from gpunet.data.table.cells import BLANKS, column_names, decimal_mark, is_header, is_value, reader
+from gpunet.data.table.numerals import is_plain
 from gpunet.data.table.text_format import AS_FOUND, NAMES, Format, ReadOptions
 from gpunet.errors import DataError
 
@@ -54,7 +55,8 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
         raise no_data(name)
     comment = [line for line in lines[:first] if line.startswith("#")]
     first_row, *below = (row for _, row in rows)
-    if has_row_names(lines[first:], [len(row) for _, row in rows], sep):
+    row_names = has_row_names(lines[first:], [row for _, row in rows], sep)
+    if row_names:
         first_row = ["", *first_row]
     named = is_header([first_row, *below])
     has_header = named if options.header is None else options.header
@@ -68,17 +70,23 @@ def sniff(file: BinaryIO, options: ReadOptions, name: str, likely: ReadOptions =
     names, unnamed = column_names(cells, below, name, skipped)
     decimal = options.decimal or decimal_mark(below, sep, likely.decimal)
     spaced = f"{sep} " in text or "\n " in text
-    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced)
+    return Format(encoding, sep, decimal, cells is not None, names, unnamed, skipped, len(comment), spaced, row_names)
 
 
-def has_row_names(lines: Sequence[str], widths: Sequence[int], sep: str) -> bool:
-    """Return whether the first column has quoted row names and no name in the header, as R writes them.
+def has_row_names(lines: Sequence[str], rows: Sequence[Sequence[str]], sep: str) -> bool:
+    """Return whether the first column has row names and no name in the header, as R's write.table writes them.
 
-    Lines that end with a separator have an empty last column instead.
+    Lines that end with a separator have an empty last column instead. Row names are quoted, or they differ and are no
+    fractions; a blank behind a separator then belongs to text with an unquoted comma.
     """
     lines = [line.rstrip("\r\n") for line in lines if line.strip()]
-    quoted = all(line.startswith('"') for line in lines) and not all(line.endswith(sep) for line in lines[1:])
-    return quoted and len(widths) > 1 and {*widths[1:]} == {widths[0] + 1}
+    if not rows[1:] or {len(row) for row in rows[1:]} != {len(rows[0]) + 1} or all(x.endswith(sep) for x in lines[1:]):
+        return False
+    if all(line.startswith('"') for line in lines):
+        return True
+    names = [row[0] for row in rows[1:]]
+    are_names = len({*names}) == len(names) > 1 and all(name.isdigit() or not is_plain(name) for name in names)
+    return are_names and not any(f"{sep} " in line for line in lines)
 
 
 def no_data(name: str) -> DataError:
@@ -152,11 +160,12 @@ def _separator(lines: Sequence[str], likely: str | None) -> str:
     share = {}
     for sep in dict.fromkeys((*filter(None, [likely]), *NAMES)):
         try:
-            widths = [len(row) for row in reader(lines, sep) if row]
+            rows = [row for row in reader(lines, sep) if row]
         except csv.Error:
             continue
-        if widths and widths[0] > 1:
-            share[sep] = 1.0 if has_row_names(lines, widths, sep) else widths.count(widths[0]) / len(widths)
+        widths = [len(row) for row in rows]
+        if rows and widths[0] > 1:
+            share[sep] = 1.0 if has_row_names(lines, rows, sep) else widths.count(widths[0]) / len(widths)
     if likely and share.get(likely) == 1:
         return likely
     by_blanks = share.pop(BLANKS, 0) == 1 and len(lines) > 1

@@ -53,6 +53,10 @@ class Table:
         """Return the rows at the given positions."""
         return replace(self, frame=self.frame.iloc[rows])
 
+    def without_columns(self) -> Table:
+        """Return the rows without their values, which `place` still names."""
+        return replace(self, frame=self.frame[[]])
+
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
         """Return a column's codes and its distinct texts; see `values.texts`."""
         return self._once(lambda: texts(self.frame[name]), "text", name)

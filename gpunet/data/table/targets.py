@@ -8,8 +8,9 @@ import numpy as np
 
 from gpunet.data.labels import Task, encode_target, infer_task, listing
 from gpunet.data.table.inferring import are_few, expected_number, slips, unreadable
-from gpunet.data.table.numerals import canonical
+from gpunet.data.table.numerals import canonical, is_plain
 from gpunet.data.table.tables import Table
+from gpunet.data.table.units import in_unit
 from gpunet.errors import DataError
 
 _NAME = re.compile(r"0\d+|\d{16,}")
@@ -39,7 +40,8 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
         found = f"holds dates, such as {distinct[0]!r}"
         raise DataError(f"{table.name}: the target {name!r} {found}; choose another target.")
     named = len(text) or (
-        (task or infer_task(read.numbers)) == "classification" and any(map(_NAME.fullmatch, distinct))
+        (task or infer_task(read.numbers)) == "classification"
+        and any(_NAME.fullmatch(text) or not is_plain(text) for text in distinct)
     )
     values = np.array([_truth(text) for text in distinct])[codes] if named else read.numbers
     if len(distinct) == 1:
@@ -61,7 +63,7 @@ def known_targets(table: Table, name: str, classes: tuple[str, ...] | None, form
     """Return the targets in a column: class indices int64 (n,), or values float64 (n,) if `classes` is None."""
     if classes is None:
         values, bad, _ = table.numbers(name, form or table.decimal or ".")
-        missing, expected = np.isnan(values), "a finite number" + (f" in {form[1:]}" if form[1:] else "")
+        missing, expected = np.isnan(values), f"a finite number{in_unit(form)}"
     else:
         codes, distinct = table.texts(name)
         index = {known: i for i, known in enumerate(classes)}

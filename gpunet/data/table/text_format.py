@@ -69,6 +69,7 @@ class Format:
         skipped: number of lines before the first row.
         comments: number of comments among them.
         spaced: whether spaces follow separators, which pandas parses more slowly.
+        row_names: whether the first column holds row names, which the header does not name.
     """
 
     encoding: str
@@ -80,6 +81,7 @@ class Format:
     skipped: int
     comments: int
     spaced: bool
+    row_names: bool
 
     def __str__(self) -> str:
         parts = [
@@ -88,4 +90,5 @@ class Format:
             {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
             "header" if self.header else "no header",
         ]
-        return ", ".join(parts + [f"{self.comments} comment lines"] * bool(self.comments))
+        parts += [f"{self.comments} comment lines"] * bool(self.comments)
+        return ", ".join(parts + [f"row names as {self.names[0]!r}"] * self.row_names)

@@ -469,3 +469,106 @@ def test_class_weights_are_suggested_only_if_none_are_given(invoke, tmp_path, gi
     shown = invoke("train", tmp_path / "t.csv", *given, "--epochs", 1, "--out", tmp_path / "run").stderr
     assert "Rare classes: 'rare'" in shown
     assert ("--class-weight balanced" in shown) == (not given)
+
+
+@pytest.fixture
+def houses(tmp_path):
+    """Sizes and prices, and a run that learned one from the other."""
+    rows = [(f"{i / 7:.3f}", f"{i / 3:.3f}") for i in range(60)]
+
+    def write(name: str, row: int = 3, **changed: str) -> Path:
+        size, price = rows[row]
+        changed_rows = [*rows[:row], (changed.get("size", size), changed.get("price", price)), *rows[row + 1 :]]
+        text = "".join(f"{size};{price}\n" for size, price in changed_rows)
+        (tmp_path / name).write_text(f"# from the survey\n\nsize;price\n{text}")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("command", "column"), [("predict", "size"), ("evaluate", "size"), ("evaluate", "price"), ("train", "price")]
+)
+def test_a_number_that_overflows_in_the_model_is_named_by_line_and_column(
+    invoke, refused, houses, tmp_path, command, column
+):
+    good, bad = houses("good.csv"), houses("bad.csv", **{column: "1e60"})
+    assert invoke("train", good, "--epochs", 1, "--out", tmp_path / "run").exit_code == 0
+    said = f"{bad}, line 7, column '{column}': 1e+60 is too large for the model, which computes in float32"
+    if command == "train":
+        result = invoke("train", good, "--test", bad, "--epochs", 1, "--out", tmp_path / "other")
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert not (tmp_path / "other" / "config.json").exists()
+    else:
+        assert said in refused(command, tmp_path / "run", bad)
+
+
+def test_a_held_out_row_that_overflows_is_named_by_line_and_column(invoke, houses, tmp_path):
+    share = "--validation=0.9"
+    good = houses("good.csv")
+    invoke("train", good, share, "--test=0", "--epochs", 1, "--out", tmp_path / "run")
+    held_out = load_parts(run.Settings.read(tmp_path / "run"))["validation"].rows
+    row = int(held_out.frame.index[0])
+    bad = houses("bad.csv", row=row, size="1e60")
+    result = invoke("train", bad, share, "--test=0", "--epochs", 1, "--out", tmp_path / "other")
+    assert f"{bad}, line {row + 4}, column 'size': 1e+60 is too large" in result.stderr
+
+
+def test_without_a_schema_a_wrong_class_is_named_by_its_line(invoke, refused, tmp_path):
+    X = np.linspace(-1, 1, 60).reshape(-1, 1)
+    np.savez(tmp_path / "t.npz", X=X, y=np.where(X[:, 0] > 0, "up", "down"))
+    invoke("train", tmp_path / "t.npz", "--epochs", 1, "--out", tmp_path / "run")
+    (tmp_path / "new.csv").write_text("x,y\n" + "1,up\n-1,down\n" * 5 + "1,left\n")
+    assert "column 'y': 'left' (line 12) is not among the classes" in refused(
+        "evaluate", tmp_path / "run", tmp_path / "new.csv"
+    )
+
+
+def test_a_column_name_with_a_comma_is_quoted_as_in_csv(invoke, refused, tmp_path):
+    rows = "".join(f"{i}.5,{i * i},{i % 3}.5,{'pq'[i % 2]}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text(f'"a, b",c,"say ""hi""",y\n{rows}')
+    train = "train", tmp_path / "t.csv", "--epochs", 1
+
+    def features(name: str, *given: str) -> list[str]:
+        assert invoke(*train, *given, "--out", tmp_path / name).exit_code == 0
+        return gn.load(tmp_path / name / "model.safetensors").schema.feature_names
+
+    assert features("drop", "--drop", '"a, b",c') == ['say "hi"']
+    assert features("again", "--drop", '"a, b"', "--drop", "c") == ['say "hi"']
+    assert features("columns", "--columns", '"a, b", "say ""hi"""') == ["a, b", 'say "hi"']
+    kept = invoke("predict", tmp_path / "drop", tmp_path / "t.csv", "--keep", '"a, b"').stdout.splitlines()
+    assert kept[0] == '"a, b",prediction'
+    assert "quote a whole name that contains a comma" in invoke(*train, "--drop", '"a, b').stderr
+
+
+def test_very_small_and_large_results_keep_their_digits(invoke, tmp_path):
+    for unit in ("e-9", "e9"):
+        rows = "".join(f"{i}.5,{3 * i + i % 2}.5{unit}\n" for i in range(60))
+        (tmp_path / f"{unit}.csv").write_text(f"x,y\n{rows}")
+        trained = invoke("train", tmp_path / f"{unit}.csv", "--epochs", 2, "--out", tmp_path / unit).stdout
+        evaluated = invoke("evaluate", tmp_path / unit, tmp_path / f"{unit}.csv").stdout
+        answer = json.loads(invoke("evaluate", tmp_path / unit, tmp_path / f"{unit}.csv", "--json").stdout)
+        names, numbers = (line.split() for line in evaluated.splitlines())
+        assert float(numbers[names.index("mae") - len(names)]) / answer["mae"] == pytest.approx(1, abs=1e-4)
+        assert f"{answer['mae']:.5g}" in trained
+        assert f"{answer['mae']:.5g}" in invoke("compare", tmp_path / unit).stdout
+
+
+def test_a_table_in_the_place_of_the_model_is_answered_with_the_order(refused, titanic, titanic_run):
+    for command in ("predict", "evaluate"):
+        said = refused(command, titanic, titanic_run)
+        assert f"{titanic}: a table; give the run's folder or model file first, then the table" in said
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_refused(refused, titanic):
+    before = titanic.read_bytes()
+    assert f"--out {titanic}: a file; give a folder" in refused("train", titanic, "--out", titanic)
+    assert titanic.read_bytes() == before
+
+
+def test_more_classes_than_can_be_divided_are_counted(invoke, tmp_path):
+    rows = "".join(f"{i}.5,{i}.5\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    result = invoke("train", tmp_path / "t.csv", "--task", "classification", "--out", tmp_path / "run")
+    assert "60 samples of 60 classes would be divided into parts of 60, 0, 0" in result.stderr

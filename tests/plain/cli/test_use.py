@@ -196,13 +196,6 @@ def test_out_writes_the_printed_text_to_a_file(invoke, flowers_run, flowers, tmp
     assert (tmp_path / "answers.csv").read_bytes().decode() == printed
 
 
-def test_out_never_replaces_the_input(refused, flowers_run, flowers, tmp_path):
-    table = tmp_path / "in.csv"
-    table.write_bytes(flowers.read_bytes())
-    assert "--out" in refused("predict", flowers_run, table, "--out", tmp_path / "." / ".." / tmp_path.name / "in.csv")
-    assert table.read_bytes() == flowers.read_bytes()
-
-
 def test_a_model_without_column_names_uses_one_column_for_each_feature(invoke, digits_run, digits_csv):
     rows = table(invoke("predict", digits_run[0], digits_csv).stdout)
     expected = gn.load(digits_run[0] / "model.safetensors").predict(gn.data.digits().X[:10])
@@ -261,10 +254,33 @@ def test_a_column_that_is_kept_is_read_as_without_keeping_it(invoke, tmp_path):
     assert kept == ["kg,prediction", f'"1,525",{plain[1]}', f'"2,250",{plain[2]}']
 
 
-def test_predictions_do_not_overwrite_the_model_or_the_input(refused, flowers_run, flowers):
-    model = flowers_run / "model.safetensors"
-    before = model.read_bytes(), flowers.read_bytes()
-    for used in (flowers_run, model):
-        assert "this is the model, which would be overwritten" in refused("predict", used, flowers, "--out", model)
-    assert "this is the input, which would be overwritten" in refused("predict", model, flowers, "--out", flowers)
-    assert (model.read_bytes(), flowers.read_bytes()) == before
+FILES = ("model.safetensors", "checkpoint.safetensors", "config.json", "metrics.jsonl", "results.json")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("predict", "input.csv"), *((command, name) for command in ("predict", "export", "plot") for name in FILES)],
+)
+def test_no_command_overwrites_its_input_or_a_file_of_the_run(refused, flowers_run, flowers, tmp_path, command, name):
+    folder = shutil.copytree(flowers_run, tmp_path / "run")
+    table = shutil.copy(flowers, folder / "input.csv")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    given = {"predict": [folder, table, "--out"], "export": [folder], "plot": [folder, "--out"]}[command]
+    out = tmp_path / f"link{'.onnx' if command == 'export' else '.png'}"
+    out.symlink_to(folder / name)
+    assert f"{out}: would overwrite {folder / name}" in refused(command, *given, out)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_predictions_of_a_runs_model_file_do_not_overwrite_the_run(refused, flowers_run, flowers):
+    checkpoint = flowers_run / "checkpoint.safetensors"
+    before = checkpoint.read_bytes()
+    said = refused("predict", flowers_run / "model.safetensors", flowers, "--out", checkpoint)
+    assert f"would overwrite {checkpoint}" in said
+    assert checkpoint.read_bytes() == before
+
+
+def test_predictions_can_be_written_again_into_the_folder_of_the_run(invoke, flowers_run, flowers, tmp_path):
+    folder = shutil.copytree(flowers_run, tmp_path / "run")
+    for _ in range(2):
+        assert invoke("predict", folder, flowers, "--out", folder / "answers.csv").exit_code == 0

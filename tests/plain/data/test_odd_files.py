@@ -118,6 +118,25 @@ FORMATS = {
     "a comma after quoted values": Odd(
         '"x","y"\n"1.5","p",\n"2.5","q",\n"4.5","p",\n', "x number", X=[[1.5], [2.5], [4.5]]
     ),
+    "row names of R without quotes": Odd(
+        "x\tc\ty\n" + "".join(f"car {i}\t{i % 4}.5\t{'ab'[i % 2]}\t{'pq'[i % 2]}\n" for i in range(1, 13)),
+        f"column 1 ignored, {ROLES}",
+        X=[[1.5, 0, 1], [2.5, 1, 0]],
+        found=("separator tab", "header, row names as 'column 1'"),
+    ),
+    "row numbers of R without quotes": Odd(
+        "x c y\n" + "".join(f"{i} {i % 4}.5 {'ab'[i % 2]} {'pq'[i % 2]}\n" for i in range(1, 13)),
+        f"column 1 ignored, {ROLES}",
+        X=[[1.5, 0, 1], [2.5, 1, 0]],
+        found=("separator blanks", "header, row names as 'column 1'"),
+    ),
+    "an unquoted comma in the text of each row": Odd(
+        "x,town,y\n" + "".join(f"{i}.5,Paris, France,{'pq'[i % 2]}\n" for i in range(12)),
+        error=("line 2: 4 values, the header has 3 columns",),
+    ),
+    "an additional cell in each row that is no row name": Odd(
+        "x,c,y\n1.5,a,p,7\n1.5,b,q,8\n", error=("line 2: 4 values, the header has 3 columns",)
+    ),
     "row names of R between commas": Odd(
         '"x","c","y"\n' + "".join(f'"{i}",{i % 4}.5,"{"ab"[i % 2]}","{"pq"[i % 2]}"\n' for i in range(1, 13)),
         f"column 1 ignored, {ROLES}",

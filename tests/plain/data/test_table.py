@@ -275,12 +275,57 @@ def test_columns_and_drop_select_the_features():
         (["1'234", "5", "9"], [1234, 5, 9]),
         (["€ 5", "6 €", "7"], [5, 6, 7]),
         (["+5$", "1e3$", "2E-2$"], [5, 1000, 0.02]),
+        (["(1,234.50)", "7", "( 2.5 )"], [-1234.5, 7, -2.5]),
+        (["($ 5)", "$ (6)", "$7"], [-5, -6, 7]),
+        (["(5)", "(6)", "(7.5)"], [-5, -6, -7.5]),
+        (["5.2 kg", "1,200.5 kg", "(3) kg"], [5.2, 1200.5, -3]),
+        (["5,2kg", "1.200,5kg", "3kg"], [5.2, 1200.5, 3]),
+        (["3.1M", "0.2M", "4M"], [3.1, 0.2, 4]),
+        (["-5 °C", "20 °C", "7.5 °C"], [-5, 20, 7.5]),
+        (["5 m2", "6 m2", "7 m2"], [5, 6, 7]),
+        (["50 km/h", "60 km/h", "70.5 km/h"], [50, 60, 70.5]),
     ],
 )
 def test_numbers_with_units_and_separators_are_parsed(texts, numbers):
     schema, frame = fitted(x=texts)
     assert column(schema, "x").role == "number"
     assert schema.encode(frame).ravel().tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    "texts", [["5 kg", "6 g", "7 kg"], ["3.1M", "200k", "4M"], ["5 kg", "6", "7 kg"], ["1st", "2nd", "3rd"], ["$5 USD"]]
+)
+def test_text_without_one_unit_behind_all_numbers_is_a_category(texts):
+    assert column(fitted(x=[*texts, *texts[::-1], "-"])[0], "x").role == "category"
+
+
+def test_a_unit_that_is_missing_in_some_rows_is_that_of_the_others():
+    schema, frame = fitted(x=["5 kg", None, "-", "8 kg"])
+    assert schema.encode(frame).tolist() == [[5, 0], [6.5, 1], [6.5, 1], [8, 0]]
+
+
+def test_the_description_names_the_unit_and_the_negative_numbers():
+    schema, _ = fitted(weight=["5.2 kg", "3 kg", "4 kg"], gain=["(5)", "6", "7"], roles={"weight": "number"})
+    assert "as requested in kg" in schema.describe()
+    assert "numbers such as '(5)'; () is negative" in schema.describe()
+    assert "numbers in kg such as '5.2 kg'" in fitted(weight=["5.2 kg", "3 kg", "4 kg"])[0].describe()
+
+
+@pytest.mark.parametrize("texts", [["5 kg", "10 kg"], ["(1)", "(2)"], ["5", "(5)"]])
+def test_classes_keep_their_unit_and_their_parentheses(write, texts):
+    rows = "".join(f"{i}.5,{texts[i % 2]}\n" for i in range(20))
+    data = load(write(f"x,y\n{rows}"))
+    assert data.classes == tuple(sorted(texts))
+    assert data.schema.read_labelled(write(f"x,y\n1.5,{texts[0]}\n"), data.classes)[1] == data.classes.index(texts[0])
+
+
+def test_values_with_a_unit_are_predicted_in_this_unit(write):
+    rows = "".join(f"{i}.5,{i}.25 EUR\n" for i in range(30))
+    schema = load(write(f"x,y\n{rows}")).schema
+    assert schema.target_form == ".EUR"
+    assert schema.read_labelled(write("x,y\n1.5,2.5 EUR\n"), None)[1] == 2.5
+    with pytest.raises(DataError, match=r"'2\.5 USD' \(line 2\) is not a finite number in EUR"):
+        schema.read_labelled(write("x,y\n1.5,2.5 USD\n"), None)
 
 
 def test_the_decimal_mark_of_training_is_used_for_prediction():
@@ -408,7 +453,7 @@ def test_every_mismatch_with_the_schema_is_listed_in_one_error(write):
         schema.read(write("b,c\nsoon,4\n2020-01-01,many\n", "asked.csv"))
     message = str(error.value)
     assert "asked.csv: no column 'a', 'd'; the columns are 'b', 'c'; " in message
-    assert "column 'b' holds a date, not 'soon' (line 2)" in message
+    assert "column 'b' holds a date such as 2024-12-31, not 'soon' (line 2)" in message
     assert "column 'c' holds a number, not 'many' (line 3)" in message
 
 
@@ -540,6 +585,10 @@ def test_a_written_table_is_read_back(tmp_path_factory, X):
         (["5%", "6%", "7%"], [5.0, 6.0], r"column 'x' holds a number in %, not '5.0' \(row 0\)"),
         (["$5", "$6", "$7"], ["€5", "$6"], r"column 'x' holds a number in \$, not '€5' \(row 0\)"),
         ([5.5, 6.5, 7], ["5%", "6"], r"column 'x' holds a number, not '5%' \(row 0\)"),
+        (["5 kg", "6 kg", "7 kg"], ["5 g", "6 kg"], r"column 'x' holds a number in kg, not '5 g' \(row 0\)"),
+        (["5 kg", "6 kg", "7 kg"], ["5", "6"], r"column 'x' holds a number in kg, not '5' \(row 0\), '6' \(row 1\)"),
+        (["5 kg", "6 kg", "7 kg"], [5.0, 6.0], r"column 'x' holds a number in kg, not '5.0' \(row 0\)"),
+        ([5.5, 6.5, 7], ["5 kg", "6"], r"column 'x' holds a number, not '5 kg' \(row 0\)"),
     ],
 )
 def test_numbers_in_another_unit_than_in_training_are_rejected(trained, asked, said):
@@ -655,3 +704,31 @@ def test_a_number_that_is_too_large_at_prediction_is_refused_with_the_limit(valu
     schema = TableSchema.fit(pandas.DataFrame({"x": [1.5, 2, 7], "y": ["p", "q", "p"]}))
     with pytest.raises(DataError, match=r"column 'x' holds a number up to 1e150, not .* \(row 1\)"):
         schema.encode(pandas.DataFrame({"x": [1.5, value, 2]}))
+
+
+def test_texts_that_differ_only_in_case_or_blanks_give_a_warning(write):
+    towns = ["Bern", "BERN", "New  York", "New York", "Oslo", " Oslo"]
+    rows = "".join(f'{i}.5,"{towns[i % 6]}",{("Yes", "no", "yes")[i % 3]}\n' for i in range(30))
+    with pytest.warns(GpunetWarning) as caught:
+        load(write(f"x,town,bought\n{rows}"))
+    (town,) = (str(each.message) for each in caught if "'town'" in str(each.message))
+    assert "'BERN', 'Bern' differ only in case or blanks (and 1 more such groups), and are kept apart" in town
+    (bought,) = (str(each.message) for each in caught if "'bought'" in str(each.message))
+    assert "'Yes', 'yes' differ only in case" in bought
+
+
+def test_distinct_texts_and_one_truth_value_in_two_spellings_give_no_warning(write, recwarn):
+    rows = "".join(f"{i}.5,{('Bern', 'Oslo')[i % 2]},{('true', 'FALSE', 'True')[i % 3]}\n" for i in range(30))
+    load(write(f"x,town,bought\n{rows}"))
+    assert not recwarn.list
+
+
+def test_a_date_in_another_format_than_in_training_is_answered_with_an_example(write):
+    schema = load(write("d,y\n31.12.2020,a\n30.11.2020,b\n29.10.2020,a\n")).schema
+    with pytest.raises(DataError, match=r"holds a date such as 31\.12\.2024, not '2020-12-31' \(line 2\)"):
+        schema.read(write("d\n2020-12-31\n", "asked.csv"))
+
+
+def test_no_role_is_suggested_for_columns_without_two_values(write):
+    with pytest.warns(GpunetWarning, match=r"ignored columns: 'e' \(has no value\); 'f' \(has one value, 7\)\.$"):
+        load(write("x,e,f,y\n1.5,,7,a\n2.5,,7,b\n3.5,,7,a\n"))

@@ -254,7 +254,7 @@ def test_a_layer_without_its_methods_names_them(method):
     ],
 )
 def test_a_method_without_its_parameters_is_refused_at_class_definition(name, method, expected):
-    said = f"Own.{name} must take {expected}, as in gpunet/layers/README.md, got {inspect.signature(method)}."
+    said = f"Own.{name} must take {expected}, as in help(gn.Layer), got {inspect.signature(method)}."
     with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
         type("Own", (gn.Layer,), {name: method})
 

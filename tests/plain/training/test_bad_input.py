@@ -319,7 +319,7 @@ def test_features_beyond_float32_are_refused_and_nothing_changes():
         (
             {"loss": lambda prediction, y: 0},
             r"loss must be a `Loss`, got <.*>: losses derive from gn\.losses\.Loss and define task and "
-            r"value_and_grad, as in gpunet/layers/README\.md\.$",
+            r"value_and_grad, as help\(gn\.losses\.Loss\) shows\.$",
         ),
         ({"loss": gn.losses.Loss()}, "Loss needs an attribute `task`, .*: 'classification', .*, got None"),
         ({"callbacks": [3]}, "callbacks must be a `Callback`, got 3"),

@@ -133,7 +133,7 @@ def test_a_loss_without_a_task_and_one_without_its_method_are_refused_by_name():
 )
 def test_a_loss_without_the_parameter_tape_is_refused_at_class_definition(method):
     said = (
-        "Own.value_and_grad must take (self, prediction, target, tape=None), as in gpunet/layers/README.md, got "
+        "Own.value_and_grad must take (self, prediction, target, tape=None), as in help(gn.losses.Loss), got "
         f"{inspect.signature(method)}."
     )
     with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
