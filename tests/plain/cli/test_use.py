@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def test_evaluate_uses_the_test_part_of_the_runs_data(invoke, digits_run):
     assert "360 held-out rows" in invoke("evaluate", folder, "digits").stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
 def test_evaluate_recognises_the_runs_data_through_a_symbolic_link(invoke, flowers_run, flowers, tmp_path):
     (tmp_path / "link.csv").symlink_to(flowers)
     assert "30 held-out rows" in invoke("evaluate", flowers_run, tmp_path / "link.csv").stdout
