@@ -8,23 +8,31 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import click
 
 import gpunet
 from gpunet.arguments import printable
-from gpunet.cli.bench import bench
-from gpunet.cli.check import check
-from gpunet.cli.compare import compare
-from gpunet.cli.export import export
-from gpunet.cli.info import info
-from gpunet.cli.plot import plot
-from gpunet.cli.train import train
-from gpunet.cli.tune import tune
-from gpunet.cli.use import evaluate, predict
 from gpunet.errors import CompileError, GpunetError, GpunetWarning, KernelError
 from gpunet.startup import INTERRUPTED, exit_now
+
+
+MODULES = {
+    "train": "train",
+    "evaluate": "use",
+    "predict": "use",
+    "plot": "plot",
+    "compare": "compare",
+    "export": "export",
+    "bench": "bench",
+    "tune": "tune",
+    "check": "check",
+    "info": "info",
+}
+"""The module in `gpunet.cli` of each command, in the order of `gpunet --help`. Only the module of the command that runs
+is imported."""
 
 
 class _NotDone(click.ClickException):
@@ -35,6 +43,15 @@ class _NotDone(click.ClickException):
 
 class _Commands(click.Group):
     """A group whose commands report user errors in one line, with the exit codes of `main`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"gpunet.cli.{MODULES[cmd_name]}"), cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows a pipe has a code page, which lacks most characters
@@ -78,7 +95,10 @@ def _show(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+NAMES = {name: click.Command(name) for name in MODULES}  # for click's "Did you mean"; `get_command` finds the commands
+
+
+@click.group(cls=_Commands, commands=NAMES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(gpunet.__version__, prog_name="gpunet")
 def main() -> None:
     """Train small neural networks on the CPU or an NVIDIA GPU, and use them.
@@ -86,7 +106,3 @@ def main() -> None:
     Exit codes: 0 done; 1 done, but a kernel is wrong or the training diverged; 2 not done: a wrong option, a file or a
     device that cannot be used, a source that does not compile; 130 interrupted by Ctrl-C.
     """
-
-
-for command in (train, evaluate, predict, plot, compare, export, bench, tune, check, info):
-    main.add_command(command)
