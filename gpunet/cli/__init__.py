@@ -18,7 +18,6 @@ from gpunet.arguments import printable
 from gpunet.errors import CompileError, GpunetError, GpunetWarning, KernelError
 from gpunet.startup import INTERRUPTED, exit_now
 
-
 MODULES = {
     "train": "train",
     "evaluate": "use",
