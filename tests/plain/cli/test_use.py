@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.cli.run import resume_command
 
 
 def table(text: str) -> list[dict[str, str]]:
@@ -75,7 +76,7 @@ def test_an_unfinished_run_is_rejected_with_the_command_to_resume(refused, flowe
     other = tmp_path / "m.onnx" if command == "export" else flowers
     message = refused(command, tmp_path / "killed", other)
     assert "unfinished" in message
-    assert f"gpunet train --resume {tmp_path / 'killed'}" in message
+    assert resume_command(tmp_path / "killed") in message
 
 
 def test_evaluate_uses_the_test_part_of_the_runs_data(invoke, digits_run):
