@@ -334,6 +334,15 @@ def count(text: str) -> int:
     return int(text)
 
 
+def command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """Return the command that repeats a run: with the options that differ from their defaults, without `--out`."""
+    words = [parser.prog]
+    for name, value in vars(options).items():
+        if name != "out" and value != parser.get_default(name):
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return " ".join(words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     from gpunet.native.threads import available_cores  # not above: the workers of all frameworks import this module
 
@@ -357,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     frameworks = {name: FRAMEWORKS[name] for name in names}
     os.environ.update(variables(options.threads))  # inherited by the workers
     machine = environment(frameworks, options.device, options.threads)
-    report: Row = {"schema": SCHEMA, "environment": machine, "nets": {}}
+    report: Row = {"schema": SCHEMA, "command": command(options, parser), "environment": machine, "nets": {}}
     if options.device == "cpu":
         print(protocol(options.threads), end="\n\n", flush=True)
     for problem in options.nets:

@@ -126,7 +126,7 @@ def core(results: Path) -> Iterator[str]:
         report = read(path, PEERS_SCHEMA)
         machine = report["environment"]
         yield (
-            f"`python -m benchmarks.peers` on one core of {machine['cpu']}, {machine['time'][:10]}, "
+            f"`{report['command']}` on one core of {machine['cpu']}, {machine['time'][:10]}, "
             f"commit {str(machine['commit'])[:10]}; medians:"
         )
         yield ""
@@ -168,10 +168,8 @@ def _compared(figure: Mapping[str, Any]) -> Sequence[str]:
 def _peers(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the ratios to gpunet, which depend less on the machine than the times."""
     machine = report["environment"]
-    threads = machine.get("threads", 1)
-    command = f"python -m benchmarks.peers{f' --threads {threads}' if threads > 1 else ''}"
-    yield f"`{command}` on {machine['cpu']}, {machine['time'][:10]}, commit {str(machine['commit'])[:10]}."
-    yield protocol(threads)
+    yield f"`{report['command']}` on {machine['cpu']}, {machine['time'][:10]}, commit {str(machine['commit'])[:10]}."
+    yield protocol(machine.get("threads", 1))
     yield ""
     names = list(dict.fromkeys(row["name"] for rows in report["nets"].values() for row in rows if row["name"] != BASE))
     theirs, ours = EPOCHS

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gpunet.errors import ArgumentError, UnknownAttributeError
 from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
@@ -19,6 +19,7 @@ class Strict:
     """
 
     __slots__ = ()
+    _guide: ClassVar[str] = "gpunet/layers/README.md"  # shows how to write a subclass
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
         """Explain the gpunet equivalent if an argument's name belongs to another framework."""
@@ -44,7 +45,7 @@ class Strict:
                 signature.bind_partial(*args, **given)
             except TypeError:
                 raise ArgumentError(
-                    f"{cls.__name__}.{method} must take {expected}, as in gpunet/layers/README.md, got {signature}."
+                    f"{cls.__name__}.{method} must take {expected}, as in {cls._guide}, got {signature}."
                 ) from None
 
     if not TYPE_CHECKING:  # a type checker would accept every attribute name

@@ -73,7 +73,7 @@ class RankError(GpunetError, RuntimeError):
 
 
 class ModelFileError(GpunetError, ValueError):
-    """A model or checkpoint file is truncated, altered, of another program or of an unknown version."""
+    """A model or checkpoint file is truncated, altered, written by another program, or of an unknown version."""
 
 
 class MissingPackageError(GpunetError, ImportError):

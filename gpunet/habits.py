@@ -38,9 +38,9 @@ HABITS = {
 OF_PACKAGE = {
     "Loss": "losses derive from gn.losses.Loss and define task and value_and_grad, as in gpunet/layers/README.md",
     "Module": "layers derive from gn.Layer, and gn.Sequential(...) chains layers",
-    "Optimizer": "optimizers derive from gn.optimizers.Optimizer and define update_block",
+    "Optimizer": "optimizers derive from gn.optimizers.Optimizer and define update_block (gpunet/optimizers/README.md)",
     "Parameter": "a layer gives its parameters to gn.Layer: super().__init__({'weight': array})",
-    "Schedule": "schedules derive from gn.schedules.Schedule and define __call__",
+    "Schedule": "schedules derive from gn.schedules.Schedule and define __call__ (gpunet/optimizers/README.md)",
     "nn": "layers and losses are in gpunet itself: gn.Linear, gn.MSELoss",
     "no_grad": "not needed: model(x) computes no gradients",
     "onnx": "gn.interop.to_onnx(model, path) writes an ONNX file",

@@ -18,7 +18,7 @@ def usable_cupy(index: int, source: str) -> ModuleType:
         source: CUDA source of the kernel `probe`, which numbers the elements of an int32 array.
 
     Raises:
-        DeviceError: CuPy, a driver, the GPU, or what compiles kernels is missing.
+        DeviceError: CuPy, the driver, the GPU or NVRTC is missing, or the kernel's result is wrong.
     """
     try:
         import cupy
@@ -30,7 +30,7 @@ def usable_cupy(index: int, source: str) -> ModuleType:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise DeviceError(
-            f"cuda: no usable NVIDIA driver or GPU ({error}). Check `nvidia-smi`; the driver comes with the system."
+            f"cuda: no usable NVIDIA driver or GPU ({error}). Check `nvidia-smi`; pip cannot install the driver."
         ) from error
     if index >= count:
         raise DeviceError(f"cuda:{index}: this machine has {count} GPU(s), numbered from 0.")

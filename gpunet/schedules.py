@@ -1,7 +1,8 @@
 """Learning rate schedules: functions of the training step, which starts at 0.
 
 To write one, derive a class from `Schedule` that stores its constructor arguments as attributes, for example a
-dataclass, and define `__call__`. To save it in checkpoints, decorate it with `@gn.register`.
+dataclass, and define `__call__` (gpunet/optimizers/README.md). To save it in checkpoints, decorate it with
+`@gn.register`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from gpunet.registry import Custom, arguments_of, find, register
 
 class Schedule(Strict):
     """Base class of the schedules: `schedule(step)` is the learning rate of a step."""
+
+    _guide = "gpunet/optimizers/README.md"
+
+    def __init_subclass__(cls) -> None:
+        """Check the signatures of a user's methods."""
+        super().__init_subclass__()
+        cls._check_method("__call__", "(self, step)", None, None)
+        cls._check_method("observe", "(self, value)", None, None)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of `step`, counted from 0."""

@@ -29,11 +29,11 @@ def check_kernel(source: str | Path, spec: str | Path | None = None, *, limit: f
 
     Args:
         spec: the file of a spec (see `gpunet.bench.spec`).
-        limit: seconds that a launch, or the file of a spec, may take.
+        limit: time limit in seconds for each launch, and for running the file of a spec.
         **names: the contents of a spec, in place of a file.
 
     Warns:
-        GpunetWarning: findings of the grade "warning", and sizes that are all multiples of the block.
+        GpunetWarning: findings of the grade "warning", or sizes that are all multiples of the block.
 
     Raises:
         AssertionError: findings that are errors, such as races, accesses out of bounds and wrong results.

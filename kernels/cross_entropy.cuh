@@ -20,8 +20,8 @@ struct TargetWeights {
     }
 };
 
-// The sums over a row. Its lanes go over the logits three times: for the maximum, which is initialized with any logit,
-// for the sums, and for the gradient. After the second pass they combine their sums with join().
+// The sums over a row. The lanes of a row read its logits three times: first for the maximum, which starts with any
+// logit, then for the sums, which join() adds up over the lanes, then for the gradient.
 struct RowSums {
     T largest;
     T total = 0, mass = 0, product = 0;  // of exp(z - largest), t, t (z - largest)

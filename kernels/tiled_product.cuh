@@ -38,8 +38,8 @@ struct Fragment {
     // The position of element p in the warp tile.
     static DEVICE int place(int p, int lane) { return (p / WIDTH * LANES + lane) * WIDTH + p % WIDTH; }
 
-    // Load STEPS steps, unless `step` is not their first; `own` is the lane's first element in the tile's first step. `step` is
-    // known at compile time, so the rest of the address is an immediate of the load.
+    // Load the STEPS steps that begin with `step`; do nothing for the other steps. `own` is the lane's first element in
+    // the tile's first step. `step` is known at compile time, so the rest of the address is an immediate of the load.
     DEVICE void load(const T* own, int step) {
         if (step % STEPS != 0) return;
 #pragma unroll
@@ -98,7 +98,8 @@ DEVICE int in_register(int x) {
 
 // The tile of c at `row` and `column`, computed by all threads of a block. op(a) is contiguous along m with
 // A_TRANSPOSED, op(b) along k with B_TRANSPOSED. A_VECTORS (B_VECTORS): copy the operand by vectors; its rows in
-// memory must be aligned multiples of 16 bytes. C_VECTORS: the same for c and the other arrays of the epilogue. COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
+// memory must be aligned multiples of 16 bytes. C_VECTORS: the same for c and the other arrays of the epilogue.
+// COLUMN_TOTALS: sum the columns of op(b) from its tiles in shared memory.
 //
 // A block that computes several tiles calls __syncthreads() before the next one.
 template <typename Shape, bool A_TRANSPOSED, bool B_TRANSPOSED, bool A_VECTORS, bool B_VECTORS, bool C_VECTORS,

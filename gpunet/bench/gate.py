@@ -15,7 +15,7 @@ FACTOR = 8
 that is more than the error of any correct kernel, and far less than that of a missing or wrong term."""
 
 TF32_EPS = 2.0**-10
-"""The spacing of TF32 numbers near one, as tensor cores multiply them."""
+"""The spacing near one of TF32 numbers, to which tensor cores round float32 operands."""
 
 
 def reference(case: Case, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:

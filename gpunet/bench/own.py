@@ -56,7 +56,7 @@ class OwnKernel:
         """Bind the kernel to the operands of a case; a call launches it.
 
         Raises:
-            ArgumentError: a parameter without an argument in the case, or a launch that cannot be evaluated.
+            ArgumentError: a parameter has no argument in the case, or the launch cannot be evaluated.
         """
         assert case.arguments is not None
         arguments, results = case.arguments(xp, **operands)

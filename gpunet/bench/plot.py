@@ -13,7 +13,7 @@ from gpunet.bench.results import Report, Row
 from gpunet.errors import MissingPackageError
 
 SHOWN = {"mma": "mma (TF32)", "mma3": "mma3 (3xTF32)"}
-"""Names of kernels in legends, where they differ: those on tensor cores name their arithmetic."""
+"""Names of tensor-core kernels in legends, which name their arithmetic; other kernels have their own names there."""
 
 
 def check_matplotlib() -> None:

@@ -51,7 +51,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What identifies the measurement, equal in a later run."""
+        """The key of the measurement, which is the same in every run."""
         return self.op, self.variant, self.size, self.dtype, self.kernel, self.cache
 
     @property

@@ -20,7 +20,7 @@ TIMED = {
 }
 BYTES = dict.fromkeys(("global read", "global write", "shared read", "shared write", "FLOPs"), 12)
 COUNTED = {"size": 16, "variant": 9, "kernel": 15, "launches": 8, "barriers": 8} | BYTES | {"tile/splits": 0}
-"""Columns and widths of the table of times, and of that of counts on the simulated GPU (bytes and FLOPs)."""
+"""Columns and widths of two tables: times, and counts on the simulated GPU (bytes and FLOPs)."""
 
 
 def lines(rows: Sequence[Row], *, head: bool, counted: bool) -> Iterator[str]:

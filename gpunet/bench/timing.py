@@ -18,7 +18,7 @@ MIN_SECONDS = 2e-3
 """Minimum duration of a measurement: far above the resolution of the CPU's clock."""
 
 ROUNDS = 7, 24
-"""Minimum and maximum number of rounds; the time limit decides in between."""
+"""Minimum and maximum number of rounds; between them, the time limit ends the measurement."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,16 @@ def l2_bytes(device: Device) -> int:
 
 
 def rotate(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    """Return a call that makes one of `calls` at a time, in turn; their arrays together exceed a cache."""
+    """Return a function that runs the next of `calls` each time, in a cycle; their arrays together exceed a cache."""
     turn = itertools.cycle(calls)
     return lambda: next(turn)()
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds: float) -> dict[str, list[float]]:
-    """Return the seconds per call of each, one value per round; equal indices are the same round.
+    """Return the seconds per call by name: a list with one value per round, in the order of the rounds.
 
     Args:
-        calls: by name; each is warmed up first.
+        calls: what to time, by name; each is warmed up first.
     """
     counts = {name: _count(call, clock) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -137,7 +137,7 @@ def interleave(calls: Mapping[str, Callable[[], object]], clock: Clock, seconds:
 def _count(call: Callable[[], object], clock: Clock) -> int:
     """Warm up, and return the number of calls per measurement.
 
-    The minimum of two times counts: a training step runs in its first call, is recorded in its second, then replayed.
+    Each count is timed twice, and the minimum is used, because the second call of a training step also records it.
     """
     call()
     count = 1

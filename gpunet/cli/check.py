@@ -15,7 +15,6 @@ from gpunet.bench.spec import Case, even_sizes
 from gpunet.bench.spec_child import read_spec_in_child
 from gpunet.cli.options import json_line, json_option
 from gpunet.errors import ArgumentError, MissingPackageError
-from gpunet.simulator.findings import GRADES
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -124,7 +123,7 @@ def _results(path: Path, cases: list[Case], limit: float, say: Callable[[str], N
     results = []
     for case in cases:
         counts, findings = check_case(path, case, limit)
-        findings.sort(key=lambda finding: GRADES.index(finding.grade))
+        findings.sort(key=lambda finding: finding.rank)
         ok = all(finding.grade != "error" for finding in findings)
         done = {} if counts is None else vars(counts)
         title = ", ".join(filter(None, (case.kernel, case.label)))

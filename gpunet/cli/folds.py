@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import click
 import numpy as np
 
 from gpunet.cli import recipe
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import described_device, json_line, results_table
-from gpunet.cli.parts import SPLIT_SEED, Source, share_of
-from gpunet.cli.report import check_defined, described, is_undefined, rare_classes, score
+from gpunet.cli.parts import SPLIT_SEED, Parts, Source, share_of
+from gpunet.cli.report import check_defined, is_undefined, score, show_data
 from gpunet.cli.run import FOLDS, Settings
 from gpunet.data import split_indices
 from gpunet.errors import ArgumentError, GpunetWarning
@@ -45,19 +44,11 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     answers: dict[int, tuple[object, ...]] = {}
     diverged = []
     for number, rows in enumerate(divisions, 1):
-        with warnings.catch_warnings():
-            if number > 1:  # the first fold has shown them
-                warnings.simplefilter("ignore", GpunetWarning)
-            data = source.parts(rows)
-        if number == 1:
-            say(described(data))
-            if hint := rare_classes(data["train"], settings.class_weight):
-                click.echo(hint, err=True)
+        data = _data(settings, source, rows, number == 1, say)
         trainer = recipe.train_once(settings, data)
-        model = trainer.model
+        model, test = trainer.model, data["test"]
         if recipe.has_diverged(settings, data, trainer):
             diverged.append(number)
-        test = data["test"]
         own = score(model, test.X, test.y, settings.metric)
         if is_undefined(settings.metric, test.y):
             own[str(settings.metric)] = math.nan
@@ -71,6 +62,19 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     write_bytes(folder / PREDICTIONS, _table(answers, model.classes).encode())
     say(f"\n{results_table(summary)}\n{_undefined(scores)}\nsee {folder}")
     return line, diverged
+
+
+def _data(
+    settings: Settings, source: Source, rows: Mapping[str, np.ndarray], first: bool, say: Callable[[str], None]
+) -> Parts:
+    """Return the parts of a fold; only the `first` fold describes the data and shows warnings about it."""
+    with warnings.catch_warnings():
+        if not first:
+            warnings.simplefilter("ignore", GpunetWarning)
+        data = source.parts(rows)
+    if first:
+        show_data(data, settings.class_weight, say)
+    return data
 
 
 def _divisions(y: np.ndarray, folds: int, validation: float) -> Iterator[dict[str, np.ndarray]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import click
 import numpy as np
 
 from gpunet.arguments import printable
@@ -60,6 +61,13 @@ def described(parts: Mapping[str, Dataset]) -> str:
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     text = f"data    {printable(train.name)}: {train.X.shape[1]} features, {kind}; {sizes}\n"
     return text if train.schema is None else f"{text}read    {train.found}\n\n{train.schema.describe()}\n"
+
+
+def show_data(parts: Mapping[str, Dataset], class_weight: object, say: Callable[[str], None]) -> None:
+    """Describe the data of a run by `say`, and print a hint about rare classes to stderr."""
+    say(described(parts))
+    if hint := rare_classes(parts["train"], class_weight):
+        click.echo(hint, err=True)
 
 
 def score(model: Model, X: np.ndarray, y: np.ndarray, *metrics: str | None) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +20,7 @@ from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
 from gpunet.cli.parts import Parts, checksum, load_parts, place, same_place, share_of
-from gpunet.cli.report import check_defined, class_scores, described, never_predicted, rare_classes, score
+from gpunet.cli.report import check_defined, class_scores, never_predicted, score, show_data
 from gpunet.cli.run import Settings
 from gpunet.cli.table import table_options
 from gpunet.cli.train_options import training_options
@@ -118,16 +119,7 @@ def _train(
     say = _silent if as_json else click.echo
     with ranks.together(), use_device(ranks.local_device(settings.device)):
         say(f"device  {described_device(settings.device)}" + (f"; {ranks.size} ranks" if ranks.size > 1 else ""))
-        parts = load_parts(settings)
-        sha256 = checksum(parts)
-        if settings.sha256 not in (None, sha256):
-            raise DataError(f"{settings.data}: changed since the run began; restore the old data, or start a new run.")
-        settings = replace(settings, sha256=sha256)
-        say(described(parts))
-        held_out = parts["validation"]
-        check_defined(settings.metric, held_out.y, held_out.classes)
-        if hint := rare_classes(parts["train"], settings.class_weight):
-            click.echo(hint, err=True)
+        settings, parts = _loaded(settings, say)
         stopper, callbacks = recipe.callbacks(settings, folder)
         bar = [ProgressBar()] if sys.stderr.isatty() and not as_json else []
         trainer = recipe.open_trainer(settings, folder, parts["train"], [*bar, *callbacks], distributed)
@@ -159,6 +151,17 @@ def _train(
     if diverged:
         click.echo(f"Error: {DIVERGED}", err=True)
         ctx.exit(1)
+
+
+def _loaded(settings: Settings, say: Callable[[str], None]) -> tuple[Settings, Parts]:
+    """Return the settings with the checksum of the data, and the parts, after checking and describing them."""
+    parts = load_parts(settings)
+    sha256 = checksum(parts)
+    if settings.sha256 not in (None, sha256):
+        raise DataError(f"{settings.data}: changed since the run began; restore the old data, or start a new run.")
+    show_data(parts, settings.class_weight, say)
+    check_defined(settings.metric, parts["validation"].y, parts["validation"].classes)
+    return replace(settings, sha256=sha256), parts
 
 
 def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as_json: bool) -> None:

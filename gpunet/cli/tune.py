@@ -37,7 +37,7 @@ from gpunet.ops.tuned import Product
     type=click.Choice(tuple(PRECISIONS)),
     default="float32",
     show_default=True,
-    help="Of float32 products, as of a Trainer.",
+    help="Precision of float32 products, as in Trainer(precision=...).",
 )
 @device_option
 @click.pass_context
@@ -48,8 +48,8 @@ def tune(
 
     RUN_OR_MODEL is a run's folder or a model file. Every combination of tile and split-K is checked against float64,
     then timed in interleaved rounds. The fastest for each product are saved for this GPU in the user's cache folder;
-    gpunet uses them from then on. Another order of summation changes the last bits of results: to resume a run bit for
-    bit, do not tune before. The device "sim" checks every combination and saves none.
+    gpunet uses them from then on. Other tiles change the last bits of results: do not tune between a run and its
+    --resume if both must give the same bits. The device "sim" checks every combination and saves none.
     """
     if (path is None) == (sizes is None):
         raise ArgumentError("give either a run's folder or model file, or layer sizes such as --sizes 784-128-10.")

@@ -80,7 +80,7 @@ class Loss(Versioned):
         )
 
     def check_given(self, prediction: Array, target: Array) -> None:
-        """Check the values of targets in host memory, as a recorded step cannot; raise `DataError` for invalid ones."""
+        """Raise `DataError` for invalid values of targets in host memory; a recorded step cannot check them."""
 
     def value(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the loss without its gradient; arguments as for `value_and_grad`."""

@@ -538,7 +538,7 @@ def sigmoid(z: Array, out: Array, xp: ModuleType) -> None:
 
 
 def _bound(z: Array, low: float, high: float, out: Array, xp: ModuleType) -> None:
-    """Write z, clipped to [low, high], to `out`, first copied: clip allocates a buffer for a non-contiguous z."""
+    """Copy z to `out` and clip it there to [low, high]; to clip a non-contiguous z directly would allocate a buffer."""
     xp.copyto(out, z)
     out.clip(low, high, out=out)
 

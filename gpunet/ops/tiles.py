@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Tile(NamedTuple):
-    """The tile sizes of a block: the option TILE of the kernels "tiled", "mma" and "mma3", in its order.
+    """The tile sizes of a block. All fields but the last, in this order, are the option TILE of the kernels.
 
     Attributes:
         bm, bn: rows and columns of the block tile.
@@ -17,7 +17,7 @@ class Tile(NamedTuple):
         wm, wn: rows and columns of the warp tile.
         tm, tn: rows and columns of the thread tile; 0 on tensor cores.
         stages: main-loop steps that are buffered in shared memory.
-        slices: k-slices: groups of warps that share each step.
+        slices: number of k-slices. Each is a group of warps that computes an equal part of every step.
         min_blocks: minimum resident blocks per SM, which bounds the registers of a thread.
     """
 
@@ -43,7 +43,7 @@ class Tile(NamedTuple):
         return self.slice_threads * self.slices
 
     def part_size(self, column_sums: bool) -> int:
-        """Return the sums that a block ends with: those of its tile and, if `column_sums`, of the tile's columns."""
+        """Return the number of sums that a block stores: its tile and, if `column_sums`, the sums of its columns."""
         columns = self.tn or math.ceil(self.bn / self.threads)  # per thread
         return self.bm * self.bn + self.slice_threads * columns * column_sums
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any, Self
@@ -28,8 +29,8 @@ class Optimizer(Rule):
 
     Settings can be changed between steps. A copy or a pickle keeps them, but is not attached to a model.
 
-    To write a rule, derive a class and define `update_block`. On a GPU it runs as array code, with a warning, unless
-    the class also defines `kernel` and `kernel_arguments`.
+    To write a rule, derive a class and define `update_block` (gpunet/optimizers/README.md). On a GPU it runs as array
+    code, with a warning, unless the class also defines `kernel` and `kernel_arguments`.
 
     Args:
         lr: the learning rate, or a schedule (see `gpunet.schedules`).
@@ -114,11 +115,11 @@ class Optimizer(Rule):
         """Attach the optimizer to the parameters of `model`, with new state; return the optimizer itself.
 
         Raises:
-            ArgumentError: `groups` don't match the parameters' names or the schedule, or your own rule does not define
-                `update_block`. Nothing changes then.
+            ArgumentError: `groups` don't match the parameters' names or the schedule, your own schedule does not
+                return a number >= 0, or your own rule has no `update_block` that takes its slots. Nothing changes then.
         """
-        if type(self).update_block is Rule.update_block and not self.has_own_step:
-            raise ArgumentError(f"{type(self).__name__} does not implement `update_block`; define this method.")
+        real(f"{type(self._given).__name__}: the learning rate of step 0", self._given(0), 0, closed="left")
+        self._check_update_block()
         Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:
             self._store.optimizer = None
@@ -132,6 +133,22 @@ class Optimizer(Rule):
                 name: aligned(params.shape, params.dtype, device.xp, zero=True) for name in self.slot_names
             }
         return self
+
+    def _check_update_block(self) -> None:
+        """Raise `ArgumentError` if the rule has no `update_block`, or one that does not take its slots."""
+        if self.has_own_step:
+            return
+        if type(self).update_block is Rule.update_block:
+            raise ArgumentError(f"{type(self).__name__} does not implement `update_block`; define this method.")
+        arguments = ("self", "numbers", "p", "g", "t", "u", *self.slot_names)
+        signature = inspect.signature(type(self).update_block)
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            raise ArgumentError(
+                f"{type(self).__name__}.update_block must take ({', '.join(arguments)}), because slot_names is "
+                f"{self.slot_names!r}, got {signature}."
+            ) from None
 
     def serves(self, model: Layer) -> bool:
         """Return whether the optimizer is attached to `model`."""

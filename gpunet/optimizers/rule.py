@@ -36,6 +36,14 @@ class Rule(Versioned):
     clip_norm: float | None
     clip_value: float | None
 
+    _guide = "gpunet/optimizers/README.md"
+
+    def __init_subclass__(cls) -> None:
+        """Check the signatures of a user's methods; `Optimizer.attach` checks the number of slots."""
+        super().__init_subclass__()
+        cls._check_method("step_numbers", "(self, lr, step)", None, None, None)
+        cls._check_method("update_block", "(self, numbers, p, g, t, u, *slots)", *[None] * 6)
+
     def step_numbers(self, lr: float, step: int) -> tuple[float, ...]:
         """Return the numbers of `update_block` that change from step to step; `step` counts from 1."""
         return (lr,)

@@ -14,6 +14,7 @@ import numpy as np
 from gpunet import native
 from gpunet.cuda import CTYPES, Kernel
 from gpunet.device import Array
+from gpunet.errors import ArgumentError
 from gpunet.layers.store import FlatStore
 from gpunet.memory import aligned
 from gpunet.ops.launch import THREADS, block_count
@@ -100,7 +101,11 @@ class ArrayStep:
         for part, row, blocks in zip(self.parts.ranges, self.numbers, self.blocks, strict=True):
             numbers = [wrap(row[i : i + 1].reshape(())) for i in range(len(row))]
             for block in blocks:
-                part.rule.update_block(numbers, *map(wrap, block))
+                if part.rule.update_block(numbers, *map(wrap, block)) is not None:
+                    raise ArgumentError(
+                        f"{type(part.rule).__name__}.update_block returns a value, which would be ignored: it must "
+                        "return None and change p in place, as in np.subtract(p, t, out=p)."
+                    )
 
 
 class HostStep(ArrayStep):

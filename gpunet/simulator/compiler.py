@@ -27,8 +27,7 @@ RUNTIME = Path(__file__).parent / "runtime"
 NAMED = "/gpunet/simulator/runtime"
 """The name of `RUNTIME` in debug information, so that all installations of a version share libraries."""
 
-STANDARD = RUNTIME / "standard"
-"""Replacements of the C headers that kernels include, for g++ and for NVRTC."""
+STANDARD = RUNTIME / "standard"  # replacements of the C headers that kernels include, for g++ and for NVRTC
 MISSING_HEADER = """
 The simulator has the C headers for constants, integers, printf and assert, and the CUDA headers for fp16, bf16, wmma,
 cooperative groups, pipelines, barriers and atomics. Put host code behind #ifndef GPUNET_SIMULATOR."""
@@ -97,6 +96,7 @@ _BY_USE = {
     HAS_PTX: "inline_ptx.h",
     re.compile(r"\b__v[a-z]+[24]\s*\("): "simd.h",
     re.compile(r"\b__(?:f[a-z]+|\w+2float)_r[zdu]\s*\("): "directed_rounding.h",
+    re.compile(r"\bmem(?:cpy|move|set)\s*\("): "memory_functions.h",  # the last, because it defines macros
 }
 """Headers of the runtime by the pattern of their uses. Only sources that match include them, to save compile time."""
 

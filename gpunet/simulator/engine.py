@@ -22,7 +22,7 @@ import numpy as np
 
 from gpunet.simulator import limits
 from gpunet.simulator.compiler import compile_kernels, runtime_library
-from gpunet.simulator.findings import Finding, accept, allowed_lines, raise_errors, read_findings
+from gpunet.simulator.findings import GRADES, Finding, accept, allowed_lines, raise_errors, read_findings
 from gpunet.simulator.orders import Writable, in_both_orders
 from gpunet.simulator.parameters import Buffer, pack, parameter
 from gpunet.simulator.structs import BufferArgument, KernelEntry, Launch, LaunchCounts
@@ -216,9 +216,9 @@ class Kernel:
             return self._run(launch)
 
         (counts, findings), (_, others), difference = in_both_orders(run, self._writable(args))
-        known = {(f.kind, f.lines) for f in findings}
+        known = {f.key: f.rank for f in findings}
         order = f", in the order of blocks of seed {launch.seed}"
-        findings += [f._replace(text=f.text + order) for f in others if (f.kind, f.lines) not in known]
+        findings += [f._replace(text=f.text + order) for f in others if f.rank < known.get(f.key, len(GRADES))]
         if difference and not self._runtime.rounded() and all(f.grade != "error" for f in findings):
             kind = "a result that depends on the order of blocks"
             text = f"{kind}: {difference} (seed {launch.seed}). A GPU runs blocks in any order"

@@ -53,6 +53,16 @@ class Finding(NamedTuple):
     times: int = 1
 
     @property
+    def key(self) -> tuple[str, ...]:
+        """The same for both sides of a race, and for inlined copies."""
+        return self.kind, *sorted(self.lines or [self.text])
+
+    @property
+    def rank(self) -> int:
+        """The place of the grade in `GRADES`: 0 for an error."""
+        return GRADES.index(self.grade)
+
+    @property
     def advice(self) -> str:
         """How to fix it; empty if the text says it."""
         if self.kind == "race":
@@ -61,6 +71,11 @@ class Finding(NamedTuple):
 
     @property
     def _race_advice(self) -> str:
+        if ", which wrote the same value" in self.text:
+            return (
+                "the values were equal in this run. If they may differ, synchronize the writes. If they never do, let "
+                "one thread write, use an atomic such as atomicExch, or accept it: // gpunet: allow race."
+            )
         threads = re.findall(r"thread \((\d+),(\d+),(\d+)\) of (block \([\d,]+\))", self.text)
         if len({block for *_, block in threads}) > 1:
             return "between blocks use an atomic, or __threadfence() and an atomic counter."
@@ -108,12 +123,11 @@ def read_findings(report: str, frames: Callable[[set[str]], Mapping[str, list[tu
         text = re.sub(r"\{pc (\w+)\}", lambda m: line(m[1]), text)
         lines = tuple(line(pc) for pc in addresses) or tuple(re.findall(r"[\w.-]+\.\w+:\d+", text))
         finding = Finding(GRADES[int(grade)], kind_of(text), text, lines, tuple(calls), int(times))
-        key = (finding.kind, *sorted(lines or [text]))  # the same for both sides of a race, and for inlined copies
-        same = findings.get(key)
+        same = findings.get(finding.key)
         if same is not None:
-            worse = min(same, finding, key=lambda f: GRADES.index(f.grade))
+            worse = min(same, finding, key=lambda f: f.rank)
             finding = worse._replace(times=same.times + finding.times)
-        findings[key] = finding
+        findings[finding.key] = finding
     return list(findings.values())
 
 

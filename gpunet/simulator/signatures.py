@@ -1,4 +1,4 @@
-"""Give functions the parameters of CuPy's."""
+"""Give functions the parameters of the CuPy functions that they stand in for."""
 
 from __future__ import annotations
 

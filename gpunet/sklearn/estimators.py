@@ -103,7 +103,7 @@ class MLPClassifier(TrainedByGpunet, neural_network.MLPClassifier):  # type: ign
         device: as for `gn.use_device`, but "auto" is the current device.
         class_weight: a dict of weights by class label, where missing classes have weight 1; or "balanced", rows /
             (classes · rows of the class). They multiply `sample_weight`, also in the held-out rows of early stopping.
-            Not supported for multilabel targets; "balanced" not by `partial_fit`.
+            Multilabel targets are not supported; `partial_fit` does not support "balanced".
 
     Example:
         >>> from gpunet.sklearn import MLPClassifier

@@ -1,4 +1,4 @@
-"""All-reduce a flat gradient over ranks: by MPI, or on GPUs by NCCL, which was not run on two GPUs yet."""
+"""All-reduce a flat gradient over ranks: by MPI, or on GPUs by NCCL (not run on two GPUs yet)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Every rank has the whole model and all data, and trains on a contiguous part of the rows of each (global) batch. Before
 the update the flat gradient is summed over the ranks: by MPI on the CPU and the simulated GPU, by NCCL on GPUs, which
-was **not run on two GPUs yet**. A rank's loss and gradient are weighted by its share of the batch's mean, and dropout
+has **not run on two GPUs yet**. A rank's loss and gradient are weighted by its share of the batch's mean, and dropout
 masks depend on a row's index in the global batch. So n ranks give the results of one process, up to the rounding of
 sums in another order.
 
@@ -138,19 +138,19 @@ class Ranks:
         return [sum(of_ranks) for of_ranks in zip(*self._gather(numbers), strict=True)]
 
     def first(self, word: str | None) -> str | None:
-        """Return the word of the first rank whose word is not empty."""
+        """Return the first word of the ranks, in their order, that is neither None nor empty; None if there is none."""
         return next(filter(None, self._gather(word)), None)
 
     def all_true(self, value: bool) -> bool:
         """Return whether the value is true on all ranks."""
         return all(self._gather(value))
 
-    def _gather(self, thing: T) -> list[T]:
-        """Return the things of all ranks; raise `RankError` if a rank has ended."""
+    def _gather(self, value: T) -> list[T]:
+        """Return the values of all ranks; raise `RankError` if a rank has ended."""
         if self.size == 1:
-            return [thing]
+            return [value]
         if self._ended is None:
-            of_ranks = self.comm.allgather(thing)
+            of_ranks = self.comm.allgather(value)
             if Message.ENDED not in of_ranks:
                 return of_ranks
             self._ended = of_ranks.index(Message.ENDED)

@@ -39,7 +39,7 @@ class EpochLoop:
     """
 
     _norms: np.ndarray | None = None
-    """The summand of each row of the portion's arrays in the denominator of the loss; None if all are equal, or if
+    """What each row of the portion's arrays adds to the denominator of the loss; None if all rows add the same, or if
     batches are not split between ranks or into parts."""
 
     def __init__(self, training: Training, steps: StepCache, feed: Feed):

@@ -37,7 +37,7 @@ class RankLoss(Loss):
         """Set the weights for a batch.
 
         Args:
-            norms: the summand of each row in N, (count,); None if all are equal.
+            norms: what each row adds to N, (count,); None if all rows add the same.
         """
         weight = self._share
         if norms is not None:

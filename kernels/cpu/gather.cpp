@@ -2,7 +2,7 @@
 // weights), and the advance to the next batch.
 //
 // Data is copied byte by byte, except for features that are stored in another type than the layers use, such as bytes,
-// or that still have to be standardised: gather_features converts them, exactly as Standardizer.write does. It is
+// or that still have to be standardised: gather_features converts them, exactly as Standardizer.write does. The work is
 // divided by rows. The addresses of the sources and of the order are in memory, since they change with the data set and
 // the epoch.
 //

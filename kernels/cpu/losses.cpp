@@ -6,8 +6,8 @@
 // for predictions p and targets t of (rows, n). share_i = 1 / (rows n), or w_i / (n sum of w) with row weights w; 0 if
 // the weights are all zero. The loss is the sum of `losses`.
 //
-// It is divided by rows. Rows are often narrow, down to one element, so several are processed as one array of up to
-// BUFFER elements, whose losses are then added up row by row; a wider row is processed in parts.
+// The work is divided by rows. Rows are often narrow, down to one element, so several are processed as one array of up
+// to BUFFER elements, whose losses are then added up row by row; a wider row is processed in parts.
 
 #include "common.h"
 #include "math.h"

@@ -6,7 +6,7 @@
 // where t_ij = share_i c_j ((1 - smoothing) target_ij + smoothing / classes), share_i = w_i / N, with row weights w and
 // class weights c; share_i is 0 if N is zero. The loss is the sum of `losses`. A label out of range counts as no class.
 //
-// It is divided by rows. LANES rows form a group, in which the logarithms and the losses are computed together. Up to
+// The work is divided by rows. LANES rows form a group, in which the logarithms and the losses are computed together. Up to
 // FEW classes, a group is first transposed to (classes, LANES), so that all loops run over LANES rows, without a
 // remainder and without sums across a vector. With more classes the loops run along a row, which stays in cache: one
 // for the maximum, one for the exponentials and their sum, one for the gradient.

@@ -1,4 +1,4 @@
-"""Arrays that change hands by DLPack on a real GPU."""
+"""Exchange arrays with other libraries by DLPack on a real GPU."""
 
 import numpy as np
 import pytest

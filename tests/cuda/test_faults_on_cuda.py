@@ -1,4 +1,7 @@
-"""A kernel that faults on a real GPU: named at the next wait. It costs a process, so it runs in one of its own."""
+"""A kernel that faults on a real GPU is named at the next synchronization.
+
+A fault makes CUDA unusable in its process, so the test starts another one.
+"""
 
 import subprocess
 import sys

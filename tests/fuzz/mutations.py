@@ -58,7 +58,7 @@ def _places(value: Any) -> list[tuple[Container, Any]]:
 
 
 def _change(rng: np.random.Generator, container: Any, key: Any) -> None:
-    """Change one place: another value, another number, none, twice, deeper, under another name."""
+    """Delete, rescale, repeat, rename, nest, edit or replace the value at one place."""
     old = container[key]
     kind = rng.integers(7)
     if kind == 0:
@@ -102,7 +102,7 @@ def mutated_arrays(rng: np.random.Generator, arrays: Mapping[str, np.ndarray]) -
 
 
 def mutated_bytes(rng: np.random.Generator, data: bytes) -> bytes:
-    """Return bytes with one change: some are others, missing, or come twice."""
+    """Return bytes with one change: some are replaced, removed or repeated."""
     first, second = sorted(rng.integers(len(data) + 1, size=2).tolist())
     changes: list[Callable[[], bytes]] = [
         lambda: data[:first],

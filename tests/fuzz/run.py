@@ -1,6 +1,6 @@
 """Change files at random and read them: `python tests/fuzz/run.py --rounds 1000`.
 
-Each change is one that its seed repeats: `--seed 123 --target checkpoint --rounds 1`. What is read must either work or
+The seed of a change repeats it: `--seed 123 --target checkpoint --rounds 1`. A changed file must either load or
 raise one of gpunet's errors, within two seconds.
 """
 
@@ -26,7 +26,7 @@ MOST_SECONDS = 2.0
 
 
 def fuzz(target: Target, seeds: range, folder: Path) -> Counter[str]:
-    """Return how many changed files were read, refused, or went wrong, whose seeds and errors are printed."""
+    """Return how many changed files were read, refused, or failed otherwise; print the seeds and errors of the last."""
     suffix = ".npz" if "npz" in target.name else ".file"
     valid = folder / f"valid{suffix}"
     target.write(valid)
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="changes of each format")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--target", help="only formats whose name has this in it")
+    parser.add_argument("--target", help="only formats whose name contains this")
     arguments = parser.parse_args()
     total: Counter[str] = Counter()
     for target in TARGETS:

@@ -21,7 +21,7 @@ SOURCE = "".join(
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Play a GPU whose kernels may fault."""
+    """The device "cuda" of a stand-in for CuPy, whose kernels may fault."""
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
     for name, value in (("faulty", {}), ("refused", {}), ("status", 0)):
         monkeypatch.setattr(cupy_stand_in.cuda, name, value)
@@ -61,7 +61,7 @@ def test_a_kernel_that_the_watchdog_ended_is_reported_as_such(gpu, kernels):
 def test_a_fault_is_raised_at_the_next_synchronization_with_the_kernels_name_and_advice(gpu, kernels, wait, status):
     cupy_stand_in.cuda.faulty["second"] = status
     kernels[1]()
-    for _ in range(2):  # the fault stays, and so does what is said
+    for _ in range(2):  # every later call raises the same error
         with pytest.raises(KernelError) as caught:
             WAITS[wait](gpu)
         message = str(caught.value)

@@ -1,5 +1,8 @@
 """The update rules: against PyTorch's documented formulas written out in float64, over several blocks of parameters."""
 
+import inspect
+import math
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -320,3 +323,50 @@ def test_a_rule_without_an_update_is_refused_before_the_first_step():
     own = type("Own", (gn.optimizers.Optimizer,), {})(0.1)
     with pytest.raises(ArgumentError, match=r"^Own does not implement `update_block`; define this method"):
         gn.Trainer(gn.MLP([2, 2]), optimizer=own).fit(np.zeros((4, 2)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("update_block", lambda self, numbers, p, g: None, "(self, numbers, p, g, t, u, *slots)"),
+        ("update_block", lambda self, p, *, g, t: None, "(self, numbers, p, g, t, u, *slots)"),
+        ("step_numbers", lambda self, lr: (lr,), "(self, lr, step)"),
+    ],
+)
+def test_a_rule_without_the_parameters_of_its_calls_is_refused_at_class_definition(name, method, expected):
+    said = f"Own.{name} must take {expected}, as in gpunet/optimizers/README.md, got {inspect.signature(method)}."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
+        type("Own", (gn.optimizers.Optimizer,), {name: method})
+
+
+@pytest.mark.parametrize(
+    ("slot_names", "method"),
+    [
+        (("m",), lambda self, numbers, p, g, t, u: None),
+        ((), lambda self, numbers, p, g, t, u, m: None),
+    ],
+)
+def test_a_rule_that_does_not_take_its_slots_is_refused_when_it_is_attached(slot_names, method):
+    own = type("Own", (gn.optimizers.Optimizer,), {"slot_names": slot_names, "update_block": method})(0.1)
+    said = (
+        f"Own.update_block must take ({', '.join(('self', 'numbers', 'p', 'g', 't', 'u', *slot_names))}), because "
+        f"slot_names is {slot_names!r}, got {inspect.signature(method)}."
+    )
+    with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
+        own.attach(gn.MLP([2, 2]))
+
+
+def test_a_rule_that_returns_new_parameters_is_refused():
+    class Own(gn.optimizers.Optimizer):
+        def update_block(self, numbers, p, g, t, u):
+            return p - numbers[0] * g
+
+    with pytest.raises(ArgumentError, match=r"^Own.update_block returns a value, which would be ignored"):
+        Own(0.1).attach(gn.MLP([2, 2])).step()
+
+
+@pytest.mark.parametrize("rate", [None, "fast", -1.0, math.nan])
+def test_a_schedule_that_does_not_return_a_rate_is_refused_when_its_optimizer_is_attached(rate):
+    own = type("Own", (gn.schedules.Schedule,), {"__call__": lambda self, step: rate})
+    with pytest.raises(ArgumentError, match=r"^Own: the learning rate of step 0 must"):
+        gn.SGD(own()).attach(gn.MLP([2, 2]))

@@ -1,4 +1,4 @@
-"""A replay of recorded calls computes on other values what the recorded code would."""
+"""Replayed calls give the same result for new values as the code that was recorded."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ CODE = {
     "products": lambda a, b: np.dot(a, b) + a @ b,
     "a ufunc with out": lambda a, b: np.maximum(a, 0.25, out=np.empty_like(a)),
     "products by name": lambda a, b: np.dot(a[:3], out=np.empty((3, 3), np.float32), b=b) + np.dot(a=b.T, b=b),
-    "a reduction with a beginning": lambda a, b: np.maximum.reduce(a, axis=1, initial=0.5),
-    "a reduction of some": lambda a, b: np.add.reduce(a, axis=1, where=np.array([True, False, True, True])),
+    "a reduction with an initial value": lambda a, b: np.maximum.reduce(a, axis=1, initial=0.5),
+    "a reduction with a mask": lambda a, b: np.add.reduce(a, axis=1, where=np.array([True, False, True, True])),
     "operators": lambda a, b: (2 * a - 1) / (a * a + 1),
     "in place": lambda a, b: add_in_place(a * 1),
     "reductions": lambda a, b: a.sum(axis=0) + a.mean(axis=0) + a.max(axis=0) - np.min(a, axis=0),
@@ -27,7 +27,7 @@ CODE = {
     "one element": lambda a, b: a[1, 2] * np.ones(3, np.float32),
     "rows one by one": lambda a, b: sum(row for row in a),
     "choice": lambda a, b: np.where(a > 0, a, 0.5),
-    "answers": lambda a, b: (a.argmax(axis=1) == 2).sum(),
+    "a count of predictions": lambda a, b: (a.argmax(axis=1) == 2).sum(),
     "other dtypes": lambda a, b: a.astype(np.float64) * 0.1,
     "functions of numpy": lambda a, b: np.concatenate([np.clip(a, -1, 1), np.tanh(a)]),
     "exponentials": lambda a, b: np.exp(a - np.logaddexp.reduce(a, axis=1, keepdims=True)),

@@ -1,5 +1,7 @@
+import inspect
 import json
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,3 +193,16 @@ def test_a_learning_rate_of_zero_is_legal_and_stays_zero(make):
 def test_a_foreign_config_is_refused(config, message):
     with pytest.raises(ArgumentError, match=message):
         schedule_from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("__call__", lambda self: 0.1, "(self, step)"),
+        ("observe", lambda self: None, "(self, value)"),
+    ],
+)
+def test_a_schedule_without_the_parameter_of_its_calls_is_refused_at_class_definition(name, method, expected):
+    said = f"Own.{name} must take {expected}, as in gpunet/optimizers/README.md, got {inspect.signature(method)}."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
+        type("Own", (Schedule,), {name: method})

@@ -14,7 +14,7 @@ ROWS = 240
 
 @pytest.fixture(scope="module")
 def sales() -> pandas.DataFrame:
-    """A table whose target depends on a category of many values, on one of few, and on a number with blanks."""
+    """A table whose target depends on a category with 12 values, one with 2, and a number with missing values."""
     rng = np.random.default_rng(0)
     shop, kind, area = rng.integers(12, size=ROWS), rng.integers(2, size=ROWS), rng.uniform(1, 3, ROWS)
     frame = pandas.DataFrame({"shop": [f"shop {i}" for i in shop], "kind": np.array(["a", "b"])[kind], "area": area})
@@ -53,7 +53,7 @@ def test_a_table_without_embedded_categories_gets_an_mlp_behind_a_soft_clip(sale
     assert model.schema is schema
 
 
-def test_every_executor_of_the_cpu_trains_it_to_the_same(sales):
+def test_every_executor_of_the_cpu_trains_the_same_parameters(sales):
     eager = fitted(sales, "eager", 2)[0].parameters()
     for executor in ("numpy", "auto"):
         for name, a in fitted(sales, executor, 2)[0].parameters().items():

@@ -156,5 +156,5 @@ def test_packed_buffers_begin_at_a_cache_line_and_do_not_overlap():
         assert all(a.ctypes.data % CACHE_LINE == 0 for a in buffers)
         for value, a in enumerate(buffers):
             a.fill(value)
-        assert [int(a.max()) for a in buffers] == [0, 1, 1]  # True, of 2
+        assert [int(a.max()) for a in buffers] == [0, 1, 1]  # 2 is stored as True
         assert size == sum(-(-a.nbytes // 256) * 256 for a in buffers)

@@ -16,12 +16,17 @@ from gpunet.tape import Tape
 
 def bias_activation(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield y = relu(z + bias), and its gradients dz, dbias."""
+    yield _forward(size, dtype)
+    yield _backward(size, dtype)
+
+
+def _forward(size: Size, dtype: DType) -> Case:
     rows, n = size
 
     def expression(xp: ModuleType, z: Array, bias: Array) -> Call:
         return lambda: (xp.maximum(z + bias, 0),)
 
-    def forward(xp: ModuleType, z: Array, bias: Array) -> Call:
+    def fused(xp: ModuleType, z: Array, bias: Array) -> Call:
         out = blank(xp, size, dtype)
         return lambda: (ops.bias_activation(z, bias, "relu", out=out),)
 
@@ -30,14 +35,34 @@ def bias_activation(size: Size, dtype: DType) -> Iterator[Case]:
         given = {"z": z, "bias": bias, "preactivation": None, "y": y}
         return {**given, "rows": rows, "n": n, "parameter": 0.0}, (y,)
 
-    def gradient_expression(xp: ModuleType, dy: Array, saved: Array) -> Call:
+    return Case(
+        op="bias-activation",
+        variant="forward",
+        size=f"{rows}x{n}",
+        dtype=dtype,
+        operands={"z": Operand(size), "bias": Operand((n,))},
+        reference=lambda z, bias: (np.maximum(z + bias, 0),),
+        kernels={"array": expression, "gpunet": fused},
+        flops=2 * rows * n,
+        nbytes=dtype.itemsize * (2 * rows * n + n),
+        terms=1,
+        unit="B/s",
+        arguments=arguments,
+        options={"ACTIVATION": "relu"},
+    )
+
+
+def _backward(size: Size, dtype: DType) -> Case:
+    rows, n = size
+
+    def expression(xp: ModuleType, dy: Array, saved: Array) -> Call:
         def call() -> tuple[Array, ...]:
             dz = dy * (saved > 0)
             return dz, dz.sum(axis=0)
 
         return call
 
-    def backward(xp: ModuleType, dy: Array, saved: Array) -> Call:
+    def fused(xp: ModuleType, dy: Array, saved: Array) -> Call:
         dbias, tape = blank(xp, (n,), dtype), Tape()
 
         def call() -> tuple[Array, ...]:
@@ -46,26 +71,16 @@ def bias_activation(size: Size, dtype: DType) -> Iterator[Case]:
 
         return call
 
-    common: dict[str, Any] = {"op": "bias-activation", "size": f"{rows}x{n}", "dtype": dtype, "unit": "B/s"}
-    yield Case(
-        **common,
-        variant="forward",
-        operands={"z": Operand(size), "bias": Operand((n,))},
-        reference=lambda z, bias: (np.maximum(z + bias, 0),),
-        kernels={"array": expression, "gpunet": forward},
-        flops=2 * rows * n,
-        nbytes=dtype.itemsize * (2 * rows * n + n),
-        terms=1,
-        arguments=arguments,
-        options={"ACTIVATION": "relu"},
-    )
-    yield Case(
-        **common,
+    return Case(
+        op="bias-activation",
         variant="backward",
+        size=f"{rows}x{n}",
+        dtype=dtype,
         operands={"dy": Operand(size), "saved": Operand(size)},
-        reference=lambda dy, saved: (dy * (saved > 0), (dy * (saved > 0)).sum(axis=0)),
-        kernels={"array": gradient_expression, "gpunet": backward},
+        reference=lambda dy, saved: expression(np, dy, saved)(),
+        kernels={"array": expression, "gpunet": fused},
         flops=2 * rows * n,
         nbytes=dtype.itemsize * (3 * rows * n + n),
         terms=rows,
+        unit="B/s",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -19,12 +18,15 @@ from gpunet.tape import Tape
 
 def linear(size: Size, dtype: DType) -> Iterator[Case]:
     """Yield y = relu(x·W + bias), and its gradients dx, dW, dbias."""
-    rows, n_in, n_out = size
-    x, weight, bias, y = (rows, n_in), (n_in, n_out), (n_out,), (rows, n_out)
-    words = rows * n_in + n_in * n_out + n_out + rows * n_out
+    yield _forward(size, dtype)
+    yield _backward(size, dtype)
 
-    def forward(kernel: str, xp: ModuleType, x: Array, weight: Array, bias: Array) -> Call:
-        out = blank(xp, y, dtype)
+
+def _forward(size: Size, dtype: DType) -> Case:
+    rows, n_in, n_out = size
+
+    def prepare(kernel: str, xp: ModuleType, x: Array, weight: Array, bias: Array) -> Call:
+        out = blank(xp, (rows, n_out), dtype)
 
         def call() -> tuple[Array, ...]:
             with ops.use_kernel(kernel):
@@ -32,8 +34,28 @@ def linear(size: Size, dtype: DType) -> Iterator[Case]:
 
         return call
 
-    def backward(kernel: str, xp: ModuleType, dy: Array, x: Array, weight: Array, saved: Array) -> Call:
-        dweight, dbias, tape = blank(xp, weight.shape, dtype), blank(xp, bias, dtype), Tape()
+    return Case(
+        op="linear",
+        variant="forward",
+        size="x".join(map(str, size)),
+        dtype=dtype,
+        operands={"x": Operand((rows, n_in)), "weight": Operand((n_in, n_out)), "bias": Operand((n_out,))},
+        reference=lambda x, weight, bias: (np.maximum(x @ weight + bias, 0),),
+        kernels={name: partial(prepare, name) for name in PRODUCTS},
+        flops=2 * rows * n_in * n_out,
+        nbytes=dtype.itemsize * (rows * n_in + n_in * n_out + n_out + rows * n_out),
+        terms=n_in,
+        unit="FLOP/s",
+        products=[Product.of(rows, n_out, n_in, "NN", dtype)],
+    )
+
+
+def _backward(size: Size, dtype: DType) -> Case:
+    rows, n_in, n_out = size
+    x, weight, y = Operand((rows, n_in)), Operand((n_in, n_out)), Operand((rows, n_out))
+
+    def prepare(kernel: str, xp: ModuleType, dy: Array, x: Array, weight: Array, saved: Array) -> Call:
+        dweight, dbias, tape = blank(xp, (n_in, n_out), dtype), blank(xp, (n_out,), dtype), Tape()
 
         def call() -> tuple[Array, ...]:
             tape.reset()
@@ -44,30 +66,21 @@ def linear(size: Size, dtype: DType) -> Iterator[Case]:
 
         return call
 
-    def gradients(dy: Array, x: Array, weight: Array, saved: Array) -> tuple[np.ndarray, ...]:
+    def reference(dy: Array, x: Array, weight: Array, saved: Array) -> tuple[np.ndarray, ...]:
         dz = dy * (saved > 0)
         return dz @ weight.T, x.T @ dz, dz.sum(axis=0)
 
-    common: dict[str, Any] = {"op": "linear", "size": "x".join(map(str, size)), "dtype": dtype, "unit": "FLOP/s"}
-    yield Case(
-        **common,
-        variant="forward",
-        operands={"x": Operand(x), "weight": Operand(weight), "bias": Operand(bias)},
-        reference=lambda x, weight, bias: (np.maximum(x @ weight + bias, 0),),
-        kernels={name: partial(forward, name) for name in PRODUCTS},
-        flops=2 * rows * n_in * n_out,
-        nbytes=dtype.itemsize * words,
-        terms=n_in,
-        products=[Product.of(rows, n_out, n_in, "NN", dtype)],
-    )
-    yield Case(
-        **common,
+    return Case(
+        op="linear",
         variant="backward",
-        operands={"dy": Operand(y), "x": Operand(x), "weight": Operand(weight), "saved": Operand(y)},
-        reference=gradients,
-        kernels={name: partial(backward, name) for name in PRODUCTS},
+        size="x".join(map(str, size)),
+        dtype=dtype,
+        operands={"dy": y, "x": x, "weight": weight, "saved": y},
+        reference=reference,
+        kernels={name: partial(prepare, name) for name in PRODUCTS},
         flops=4 * rows * n_in * n_out,
-        nbytes=dtype.itemsize * (words + rows * n_in + n_in * n_out + rows * n_out),
+        nbytes=dtype.itemsize * (2 * (rows * n_in + n_in * n_out + rows * n_out) + n_out),
         terms=max(rows, n_out),
+        unit="FLOP/s",
         products=[Product.of(rows, n_in, n_out, "NT", dtype), Product.of(n_in, n_out, rows, "TN", dtype)],
     )

@@ -118,7 +118,7 @@ def canonical(text: str) -> str:
 
 
 def _proves(other: np.ndarray, read: np.ndarray, distinct: Sequence[str]) -> bool:
-    """Return whether more than a few texts, and most doubtful ones, can be read by the other decimal mark alone."""
+    """Return whether more texts need the other decimal mark than this one, and more than a few of all with a mark."""
     for_other = int((~np.isnan(other) & np.isnan(read)).sum())
     for_this = int((~np.isnan(read) & np.isnan(other)).sum())
     by_both = np.flatnonzero(~np.isnan(other) & ~np.isnan(read)).tolist()

@@ -98,7 +98,7 @@ class _Rows(io.TextIOBase):
 
 
 def _open_text(source: Source, format: Format) -> io.TextIOWrapper:
-    """Open the text of a file below its skipped lines, with its own line ends."""
+    """Open the text of a file after its skipped lines; line endings are not converted."""
     text = io.TextIOWrapper(source.open(), format.encoding, newline="")
     for _ in range(format.skipped):
         text.readline()
@@ -130,6 +130,23 @@ def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple
 
     The frame's index counts the rows of the file.
     """
+    frame = _read_csv(source, format, text)
+    count = len(frame)
+    without_last = frame[frame[format.names[-1]].isna()]
+    if len(format.names) > 1 and len(without_last):  # pandas pads short rows
+        if not _all_cells(source, format, count):
+            _check_widths(source, format)
+        blank = without_last.index[without_last.isna().all(axis=1)]
+        frame = frame.drop(index=blank) if len(blank) else frame
+    empty = [format.names[i] for i in format.unnamed if frame[format.names[i]].isna().all()]
+    frame = frame.drop(columns=empty) if empty else frame
+    if not len(frame):
+        raise no_data(source.name)
+    return frame, count - len(frame)
+
+
+def _read_csv(source: Source, format: Format, text: Collection[str | int]) -> Any:
+    """Return all rows of a text file as a data frame, empty ones too."""
     pandas = pandas_module()
     options: dict[str, Any] = {
         "sep": r"\s+" if format.sep == BLANKS else format.sep,
@@ -152,23 +169,12 @@ def _parse(source: Source, format: Format, text: Collection[str | int]) -> tuple
             _check_widths(source, format)
             with _Rows(source, format) as rows:
                 frame = pandas.read_csv(rows, low_memory=False, **options)
+        return frame
     except pandas.errors.EmptyDataError:
         raise no_data(source.name) from None
     except pandas.errors.ParserError as error:
         _check_widths(source, format)
         raise DataError(f"{source.name}: not CSV ({error}).") from None
-    count = len(frame)
-    without_last = frame[frame[format.names[-1]].isna()]
-    if len(format.names) > 1 and len(without_last):  # pandas pads short rows
-        if not _all_cells(source, format, count):
-            _check_widths(source, format)
-        blank = without_last.index[without_last.isna().all(axis=1)]
-        frame = frame.drop(index=blank) if len(blank) else frame
-    empty = [format.names[i] for i in format.unnamed if frame[format.names[i]].isna().all()]
-    frame = frame.drop(columns=empty) if empty else frame
-    if not len(frame):
-        raise no_data(source.name)
-    return frame, count - len(frame)
 
 
 def _all_cells(source: Source, format: Format, rows: int) -> bool:

@@ -5,6 +5,7 @@
 
 #include "async_copy.h"
 #include "fiber.h"
+#include "history.h"
 #include "launch.h"
 #include "scheduler.h"
 
@@ -38,6 +39,7 @@ struct Warp {
   unsigned arrived = 0;
   unsigned exited = 0;
   unsigned epoch = 0;
+  LaneOrder order;
 };
 
 struct Block {
@@ -59,6 +61,13 @@ extern bool over;       // whether the launch was abandoned
 
 void begin_block(Block& next, unsigned number);
 
+// Makes the accesses of a thread belong to the present epochs of its block and warp.
+[[gnu::always_inline]] inline void enter_epoch(const Thread& t) {
+  const Warp& warp = block->warps[t.number / kWarpSize];
+  running.now = Access::of(block->number, t.number, block->epoch, warp.epoch);
+  running.exceptions = (running.exceptions & ~kPartialSync) | warp.order.partial;
+}
+
 // Runs the block until all of its threads have exited or wait at a grid barrier. Returns false if the launch is over.
 bool run_block(Block& next);
 
@@ -79,6 +88,9 @@ void end_thread();
 
 // Marks the running thread as exited for its warp, and completes collectives that waited for it alone.
 void leave_warp();
+
+// Orders the accesses of these lanes of the running thread's warp so far before their later ones.
+void synchronize_lanes(unsigned lanes);
 
 // Completes the calls of __activemask in the running block; returns whether there were any.
 bool answer_active_masks();

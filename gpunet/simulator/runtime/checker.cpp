@@ -1,4 +1,4 @@
-// The checker: checks each access of a launch to memory.
+// The checker: checks each memory access of a launch.
 #include "checker.h"
 
 #include <algorithm>
@@ -19,15 +19,14 @@ namespace {
 std::vector<uint8_t> shared_flags;  // a flag per byte of static and dynamic shared memory: initialized
 
 // A write that races with an earlier write. After it is executed, memory shows whether it wrote the same value.
-constexpr size_t kLargestSettled = 16;
 struct {
   MemoryAccess access;
   Access now, other;
-  char before[kLargestSettled];
+  std::string before;  // the bytes that the earlier write left
 } unsettled;
 
 // A plain read that races with an atomic. If the thread then passes the address to a compare-and-swap, the read was the
-// first guess of its loop, as in the CUDA Programming Guide, and whatever it read is right.
+// first guess of its loop, as in the CUDA Programming Guide: the loop is correct for any value that it read.
 struct {
   const char* address = nullptr;
   uint32_t place, other;
@@ -46,7 +45,7 @@ void accept_guess(Region& region, const MemoryAccess& a) {
 void settle_race() {
   running.exceptions &= ~kRacePending;
   const MemoryAccess& a = unsettled.access;
-  if (std::memcmp(a.address, unsettled.before, a.bytes) != 0) correct_race(a, unsettled.now, unsettled.other);
+  if (unsettled.before.compare(0, a.bytes, a.address, a.bytes) != 0) correct_race(a, unsettled.now, unsettled.other);
 }
 
 bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
@@ -54,17 +53,16 @@ bool reads(const MemoryAccess& a) { return !a.write || (a.atomic && !a.store); }
 void note_race(const MemoryAccess& a, const Access& other) {
   if (!a.write && other.atomic()) guess = {.address = a.address, .place = a.place, .other = other.place(), .now = running.now};
   const bool writes = a.write && !a.atomic && other.plain_write();
-  if (!writes || a.issue || a.bytes > kLargestSettled) return report_race(Grade::error, a, other);
-  report_race(Grade::benign, a, other);
+  if (!writes || a.issue) return report_race(Grade::error, a, other);
+  report_race(Grade::warning, a, other);
   running.exceptions |= kRacePending;
-  unsettled = {.access = a, .now = running.now, .other = other, .before = {}};
-  std::memcpy(unsettled.before, a.address, a.bytes);
+  unsettled = {.access = a, .now = running.now, .other = other, .before = {a.address, a.bytes}};
 }
 
 void check_initialized(Region& region, const MemoryAccess& a) {
   uint8_t* flags = region.initialized + (a.address - region.begin);
   if (reads(a) && std::memchr(flags, 0, a.bytes)) {
-    // If another thread writes it before the next barrier, that is a race, which the write reports.
+    // If another thread writes these bytes before the next barrier, the write reports a race instead.
     let_others_run();
     if (const void* hole = std::memchr(flags, 0, a.bytes); hole && !thread_was_stopped()) {
       const auto offset = static_cast<const uint8_t*>(hole) - flags;

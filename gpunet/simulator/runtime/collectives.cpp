@@ -24,10 +24,11 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {
     if (!(participants >> lane & 1)) continue;
     const Thread& other = lane_of(warp_number, lane);
-    if (other.mask != mask || other.operation != first.operation)
+    if (other.mask != mask) return false;  // it waits for other lanes first
+    if (other.operation != first.operation)
       fail("divergent warp collective: " + describe(block->number, other.number) + " is at " + text(other.where) +
            ", " + describe(block->number, first.number) + " at " + text(first.where) +
-           ", with different operations or masks");
+           ", with different operations");
   }
   warp.lanes.misread = 0;
   running.exceptions |= kUnwatched;
@@ -43,12 +44,21 @@ bool complete_collective(unsigned warp_number, unsigned mask) {
   warp.arrived &= ~participants;
   for (unsigned lane = 0; lane < kWarpSize; ++lane)
     if (participants >> lane & 1) lane_of(warp_number, lane).state = State::ready;
-  if (first.memory == Memory::ordered)
-    running.now = Access::of(block->number, thread->number, block->epoch, ++warp.epoch);
+  if (first.memory == Memory::ordered) synchronize_lanes(mask & lanes_in_warp(warp_number));
   return true;
 }
 
 }  // namespace
+
+void synchronize_lanes(unsigned lanes) {
+  const unsigned warp_number = thread->number / kWarpSize;
+  Warp& warp = block->warps[warp_number];
+  ++warp.epoch;
+  if constexpr (kChecked) {
+    warp.order.synchronize(lanes, lanes == lanes_in_warp(warp_number), warp.epoch);
+    enter_epoch(*thread);
+  }
+}
 
 void leave_warp() {
   const unsigned warp_number = thread->number / kWarpSize;

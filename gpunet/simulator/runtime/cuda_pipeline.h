@@ -1,4 +1,4 @@
-// Asynchronous copies by name: the primitives of cuda_pipeline.h, cuda::memcpy_async and cuda::pipeline.
+// CUDA's C++ functions for asynchronous copies: the primitives of cuda_pipeline.h, memcpy_async and cuda::pipeline.
 #pragma once
 #include "async_copy.h"
 #include "cooperative.h"
@@ -35,8 +35,8 @@ constexpr size_t promised_alignment = 1;
 template <size_t Alignment>
 constexpr size_t promised_alignment<cuda::aligned_size_t<Alignment>> = Alignment;
 
-// Copies the share of thread `first` of `step` threads, in pieces of the alignment that the type of the elements or of
-// the number of bytes guarantees. Pieces too small for an asynchronous copy are copied immediately.
+// Copies the share of thread `first` of `step` threads in pieces of at most 16 bytes. The size of a piece is the
+// alignment that the element type or an aligned_size_t guarantees. Pieces below 4 bytes are copied immediately.
 template <class T, class Size>
 inline __attribute__((always_inline)) void copy_share(T* to, const T* from, Size bytes, unsigned first, unsigned step) {
   using Element = std::conditional_t<std::is_void_v<T>, char, T>;

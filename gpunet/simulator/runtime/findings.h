@@ -1,4 +1,4 @@
-// The findings of a launch. Each is recorded once, with the number of times, and the launch continues where it can.
+// The findings of a launch. Each is recorded once, with a count, and the launch continues where it can.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,14 +7,14 @@ namespace simulator {
 
 enum class Grade : int { error, warning, benign };
 
-// Records a finding. Returns its text for the caller to fill in, or null if it was found before, which is counted.
-// `place` and `other` are code offsets in the kernel's library; place 0 stands for the kernel's innermost call.
+// Records a finding. Returns its text for the caller to fill in. If it was recorded before, raises its count and returns
+// null. `place` and `other` are code offsets in the kernel's library; place 0 stands for the kernel's innermost call.
 std::string* new_finding(Grade grade, const char* kind, uint32_t place = 0, uint32_t other = 0);
 
 // Regrades a recorded finding as an error. Returns its text for the caller to replace, or null if it is one already.
 std::string* make_error(const char* kind, uint32_t place, uint32_t other);
 
-// Takes back one of the times that a finding was recorded; without any it is not reported.
+// Subtracts one from the count of a finding; a finding with a count of zero is not reported.
 void take_back(const char* kind, uint32_t place, uint32_t other);
 
 // Removes a finding.
@@ -34,7 +34,7 @@ const char* report_findings();
 // Returns a placeholder for the code at `offset` in the kernel's library, which engine.py replaces by file and line.
 std::string place_text(uint32_t offset);
 
-// Records an error of the launch, unless a thread was stopped before, which explains the error.
+// Records an error of the launch, unless a thread was stopped before, because that explains the error.
 void record_failure(const std::string& text);
 
 // Records an error after which no thread can continue, as `record_failure` does, and abandons the launch.

@@ -1,41 +1,73 @@
 #include "history.h"
 
-#include <bitset>
+#include <algorithm>
 #include <unordered_map>
+
+#include "block.h"
 
 namespace simulator {
 namespace {
 
-// Data that the running block received from another block: thread `releaser` there executed its fence and atomic in
-// `released_epoch`, and thread `acquirer` of the running block read the atomic in `acquired_epoch`.
+// Data that the running block received from another block: a thread there executed `fence`, then an atomic in
+// `released_epoch`, when the block's last fence was in `fenced_epoch`. Thread `acquirer` of the running block read the
+// atomic in `acquired_epoch`.
 struct Handover {
-  unsigned releaser, released_epoch, acquirer, acquired_epoch;
+  Access fence;
+  unsigned released_epoch, fenced_epoch, acquirer, acquired_epoch;
 };
 
 using Handovers = std::unordered_map<unsigned, Handover>;  // by releasing block
 std::unordered_map<const void*, Handovers> released;       // by atomic variable
 Handovers acquired;                                        // by the running block
-std::bitset<1024> fenced;                                  // threads of the running block that called __threadfence
+std::unordered_map<unsigned, Access> fences;               // the last of each thread of the running block
+unsigned fenced_epoch;                                     // of the last fence
 
 bool handed_over(Access earlier, Access later) {
   if (acquired.empty()) return false;
   const auto found = acquired.find(earlier.block());
   if (found == acquired.end()) return false;
   const Handover& h = found->second;
-  const bool released = earlier.block_epoch() < h.released_epoch ||
-                        (earlier.thread() == h.releaser && earlier.block_epoch() == h.released_epoch);
+  const bool released = earlier.block_epoch() < h.released_epoch
+                            ? earlier.block_epoch() <= h.fenced_epoch
+                            : earlier.thread() == h.fence.thread() && earlier.warp_epoch() < h.fence.warp_epoch();
   const bool seen = later.block_epoch() > h.acquired_epoch || later.thread() == h.acquirer;
   return released && seen;
 }
 
+bool same_warp_and_block_epoch(Access a, Access b) { return !((a.actor ^ b.actor) & ~Access::kLane); }
+
+// `later` is an access of the running thread.
 Distance distance(Access earlier, Access later) {
   const Distance by_barriers = distance_by_barriers(earlier, later);
-  return by_barriers == kOtherBlock && handed_over(earlier, later) ? kOrdered : by_barriers;
+  if (by_barriers == kOtherBlock) return handed_over(earlier, later) ? kOrdered : kOtherBlock;
+  if (by_barriers == kOrdered && running.exceptions & kPartialSync && same_warp_and_block_epoch(earlier, later))
+    return block->warps[later.thread() / kWarpSize].order.orders(earlier, later) ? kOrdered : kSameWarp;
+  return by_barriers;
 }
 
 bool not_ordered(Access earlier, Access later) { return !earlier.empty() && distance(earlier, later) != kOrdered; }
 
 }  // namespace
+
+void LaneOrder::synchronize(unsigned lanes, bool all, uint32_t epoch) {
+  if (all) {
+    partial = 0;
+    return;
+  }
+  if (!partial) std::fill(&seen[0][0], &seen[kLanes][0], epoch - 1);
+  partial = kPartialSync;
+  uint32_t merged[kLanes] = {};
+  for (int i = 0; i < kLanes; ++i)
+    for (int j = 0; j < kLanes; ++j)
+      if (lanes >> j & 1) merged[i] = std::max(merged[i], i == j ? epoch : seen[j][i]);
+  for (int j = 0; j < kLanes; ++j)
+    if (lanes >> j & 1) std::copy_n(merged, kLanes, seen[j]);
+}
+
+bool LaneOrder::orders(Access earlier, Access later) const {
+  return earlier.thread() == later.thread() ||
+         earlier.warp_epoch() < seen[later.thread() % kLanes][earlier.thread() % kLanes];
+}
 
 const Access* Recent::not_ordered_before(Access access) const {
   if (not_ordered(latest, access)) return &latest;
@@ -81,10 +113,14 @@ void forget_handovers() {
 void begin_block_handovers() {
   acquired.clear();
   running.exceptions &= ~kDataReceived;
-  fenced.reset();
+  fences.clear();
 }
 
-void note_fence() { fenced.set(running.now.thread()); }
+void note_fence() {
+  synchronize_lanes(1u << running.now.thread() % kWarpSize);
+  fences.insert_or_assign(running.now.thread(), running.now);
+  fenced_epoch = running.now.block_epoch();
+}
 
 void note_atomic(const void* address) {
   const Access now = running.now;
@@ -96,10 +132,11 @@ void note_atomic(const void* address) {
       acquired.insert_or_assign(block, handover);
       running.exceptions |= kDataReceived;
     }
-  if (!fenced[now.thread()]) return;
+  const auto fence = fences.find(now.thread());
+  if (fence == fences.end()) return;
   Handovers& handovers = released[address];
   handovers.insert(acquired.begin(), acquired.end());  // handovers are transitive
-  handovers.insert_or_assign(now.block(), Handover{.releaser = now.thread(), .released_epoch = now.block_epoch()});
+  handovers.insert_or_assign(now.block(), Handover{fence->second, now.block_epoch(), fenced_epoch});
 }
 
 }  // namespace simulator

@@ -18,6 +18,17 @@ enum Distance { kOrdered, kSameWarp, kSameBlock, kOtherBlock };
   return difference && earlier.warp_epoch() == later.warp_epoch() ? kSameWarp : kOrdered;
 }
 
+// The order of the accesses of a warp since its last barrier of all lanes. A fence is a barrier of one lane: it orders no
+// lanes, but tells the lane's accesses before it from those after it.
+struct LaneOrder {
+  static constexpr int kLanes = 32;
+  unsigned partial = 0;  // kPartialSync if there was a barrier of some lanes since, else 0 and `seen` is not valid
+  uint32_t seen[kLanes][kLanes];  // [j][i]: accesses of lane i before this epoch are ordered before those of lane j
+
+  void synchronize(unsigned lanes, bool all, uint32_t epoch);  // `epoch` begins with it
+  bool orders(Access earlier, Access later) const;
+};
+
 // A summary of many accesses of one kind: the latest, and the one that is farthest from being ordered before the
 // latest. If any of the accesses is not ordered before a later access, then one of these two is not. So findings do
 // not depend on the order in which threads run.

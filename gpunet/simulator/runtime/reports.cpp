@@ -63,7 +63,7 @@ void report(Grade grade, const char* kind, const std::string& where, const Memor
 
 void report_race(Grade grade, const MemoryAccess& a, const Access& other) {
   if (std::string* finding = new_finding(grade, "race", a.place, other.place()))
-    *finding = race(a, running.now, other) + (grade == Grade::benign ? ", which wrote the same value" : "");
+    *finding = race(a, running.now, other) + (grade == Grade::warning ? ", which wrote the same value" : "");
 }
 
 void correct_race(const MemoryAccess& a, const Access& now, const Access& other) {

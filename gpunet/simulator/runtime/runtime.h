@@ -61,6 +61,10 @@ unsigned active_mask(Where where);
 void atomic_access(void* address, size_t bytes, bool rounds, bool store = false, bool compares = false);
 void thread_fence();
 
+// memmove and memset, checked. A finding names the caller's line. Only in mode "check".
+void* move_bytes(void* to, const void* from, size_t bytes);
+void* fill_bytes(void* to, int value, size_t bytes);
+
 inline int linear_thread() {
   const auto& [thread, block, size, grid] = position;
   return thread.x + size.x * (thread.y + size.y * thread.z);

@@ -1,6 +1,8 @@
 // The callbacks of g++'s instrumentation, in place of the sanitizers' libraries: -fsanitize=thread calls one before
 // every memory access, -fsanitize=bounds,alignment,... where a check fails. Without those libraries no preloading and
 // no special memory layout is needed.
+#include <cstring>
+
 #include "access.h"
 #include "async_copy.h"
 #include "findings.h"
@@ -32,8 +34,8 @@ template <size_t bytes, bool write>
   access(address, bytes, write, true, return_address);
 }
 
-void other_access(void* pointer, size_t bytes, bool write, const void* return_address) {
-  access(static_cast<char*>(pointer), bytes, write, false, return_address);
+void other_access(const void* pointer, size_t bytes, bool write, const void* return_address) {
+  access(static_cast<char*>(const_cast<void*>(pointer)), bytes, write, false, return_address);
 }
 
 // The record of a failed check begins with the source location. Findings use the address of the code instead, which
@@ -102,6 +104,19 @@ uint32_t simulator::issue_copy(void* shared, const void* global, unsigned bytes)
   check_access(write);
   if (global) check_access(read);
   return write.place;
+}
+
+void* simulator::move_bytes(void* to, const void* from, size_t bytes) {
+  if (bytes == 0) return to;
+  other_access(from, bytes, false, PLACE);
+  other_access(to, bytes, true, PLACE);
+  return std::memmove(to, from, bytes);
+}
+
+void* simulator::fill_bytes(void* to, int value, size_t bytes) {
+  if (bytes == 0) return to;
+  other_access(to, bytes, true, PLACE);
+  return std::memset(to, value, bytes);
 }
 
 void simulator::atomic_access(void* address, size_t bytes, bool rounds, bool store, bool compares) {

@@ -28,8 +28,7 @@ void make_current(Thread& next) {
   position.thread = next.index;
   copies = &next.copies;
   if constexpr (kChecked) {
-    const unsigned warp_epoch = block->warps[next.number / kWarpSize].epoch;
-    running.now = Access::of(block->number, next.number, block->epoch, warp_epoch);
+    enter_epoch(next);
     running.stack_begin = next.fiber->stack_begin;
     running.stack_end = next.fiber->stack_end;
   }
@@ -133,7 +132,7 @@ void begin_block(Block& next, unsigned number) {
   next.unstarted = next.exited = next.waiting = next.epoch = next.votes = 0;
   next.threads.resize(count);
   next.warps.resize((count + kWarpSize - 1) / kWarpSize);
-  for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = 0;
+  for (Warp& warp : next.warps) warp.arrived = warp.exited = warp.epoch = warp.order.partial = 0;
   Thread* t = next.threads.data();
   for (unsigned z = 0; z < size.z; ++z)
     for (unsigned y = 0; y < size.y; ++y)
@@ -150,6 +149,7 @@ void release(State state) {
     if (t.state == state) t.state = State::ready;
   block->last_votes = block->votes;
   block->votes = block->waiting = 0;
+  for (Warp& warp : block->warps) warp.order.partial = 0;
   ++block->epoch;
   ++counts.barriers;
 }

@@ -38,6 +38,7 @@ enum Exception : unsigned {
   kRacePending = 2,    // the last access raced, see note_race
   kDataReceived = 4,   // the block received data from another block, see history.h
   kLimited = 8,        // accesses are counted, because there was an error
+  kPartialSync = 16,   // not all lanes of the warp took part in its last __syncwarp, see LaneOrder
 };
 
 struct Running {

@@ -32,7 +32,7 @@ struct {
   uint64_t address, instruction;
 } caught;
 
-// Describes the array nearest to the address, in which an invalid pointer usually began.
+// Describes the array nearest to the address: an invalid pointer usually started as one into this array.
 std::string nearest_array(uint64_t address) {
   const BufferArgument* nearest = nullptr;
   uint64_t least = uint64_t{1} << 32;

@@ -50,7 +50,7 @@ class GradientSum:
         """Set the weights for a batch.
 
         Args:
-            norms: the summand of each row in N, (rows,); None if all are equal.
+            norms: what each row adds to N, (rows,); None if all rows add the same.
         """
         of_rows = np.ones(self._parts[-1].stop) if norms is None else norms
         of_parts = np.array([of_rows[part].sum(dtype=np.float64) for part in self._parts])

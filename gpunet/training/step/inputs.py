@@ -128,7 +128,7 @@ class Inputs:
         elif isinstance(step.executor, NumpyExecutor):
             if not self._fixed:
                 self._fixed = [aligned(a.shape, a.dtype, np, zero=True) for a in self._converted(step, given)]
-            self._arrays = self._fixed  # the step is recorded with these, also again after an error
+            self._arrays = self._fixed  # a step is always recorded with these arrays, also after an error
         step.prepare()
         if isinstance(step.executor, EagerExecutor):
             self._arrays = self._converted(step, given)

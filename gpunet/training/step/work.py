@@ -88,7 +88,7 @@ class Work:
         """Set the weights of this rank, or of the parts of the batch, by their share of the mean over the batch.
 
         Args:
-            norms: the summand of each row of the batch in the denominator, (rows,); None if all are equal.
+            norms: what each row adds to the denominator of the mean, (rows,); None if all rows add the same.
         """
         for share in self.shares:
             share.weigh(norms)

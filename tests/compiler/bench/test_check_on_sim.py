@@ -107,13 +107,14 @@ def test_one_run_reports_all_findings_with_grade_stack_and_advice(check):
     assert result.exit_code == 1
     (case,) = json.loads(result.stdout)["cases"]
     found = {(f["grade"], f["kind"]): f for f in case["findings"]}
-    assert set(found) == {("error", "race"), ("error", "out of bounds"), ("error", "wrong result"), ("benign", "race")}
+    assert set(found) == {("error", "race"), ("error", "out of bounds"), ("error", "wrong result"), ("warning", "race")}
     assert found["error", "race"]["lines"] == ["my.cu:9", "my.cu:3"]
-    assert found["benign", "race"]["times"] == 63
+    assert found["warning", "race"]["times"] == 63
     assert found["error", "out of bounds"]["lines"] == ["my.cu:11"]
     assert all(f["advice"] for key, f in found.items() if key != ("error", "wrong result"))
     text = check(FAULTS, FAULTS_SPEC).stdout
-    assert re.search(r"several: FAILED: race: .*\n(?:.*\n)*error: out of bounds: .*\n(?:.*\n)*benign: race", text), text
+    order = r"several: FAILED: race: .*\n(?:.*\n)*error: out of bounds: .*\n(?:.*\n)*warning: race"
+    assert re.search(order, text), text
 
 
 SUM = """

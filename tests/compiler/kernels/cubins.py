@@ -1,10 +1,14 @@
-"""NVRTC's results in gpunet's cache of builds, because it takes minutes for all variants on all architectures."""
+"""NVRTC's and nvdisasm's results in gpunet's cache of builds: they take minutes for all variants and architectures."""
 
 import ctypes
+import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.instruction_mix import disassemble as run_nvdisasm
+from benchmarks.instruction_mix import nvdisasm
 from gpunet import builds
 from gpunet.bench import nvrtc
 from gpunet.bench.nvrtc import Resources
@@ -24,6 +28,17 @@ def compile_cubin(source: str, name: str, arch: str, options: Sequence[str] = ()
     path = builds.cached(f"{Path(name).stem}-{arch}", [*_version(), source, name, arch, *options], build)
     kernels, _, cubin = path.read_bytes().partition(b"\n")
     return cubin, {kernel: Resources(*numbers) for kernel, numbers in json.loads(kernels).items()}
+
+
+def disassemble(cubin: bytes) -> str:
+    """Return the assembly of a cubin as `benchmarks.instruction_mix.disassemble` does."""
+
+    def build(target: Path) -> None:
+        target.write_text(run_nvdisasm(cubin), encoding="utf-8")
+
+    tool = nvdisasm()
+    parts = [str(tool), str(tool.stat().st_size), inspect.getsource(run_nvdisasm), hashlib.sha256(cubin).hexdigest()]
+    return builds.cached("assembly", parts, build).read_text(encoding="utf-8")
 
 
 def _version() -> tuple[str, str, str]:

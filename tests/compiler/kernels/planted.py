@@ -140,7 +140,7 @@ def bias_gradient(folder):
 
 
 def column_sums(folder):
-    x = np.ones((40, 130), np.float32)[:19]  # so that what lies behind it is nobody else's
+    x = np.ones((40, 130), np.float32)[:19]  # a view of a larger array, so that no other array follows it in memory
     sums = uninitialized(130, x.dtype)
     run(Kernel(folder / "reduce.cu", "sum_columns"), (2, 1), (32, 8), x, None, None, sums, 19, 130, 19)
     np.testing.assert_array_equal(sums, 19)
@@ -471,7 +471,7 @@ FAULTS = {
 
 
 def plant(name, folder):
-    """Run the case of a fault on a copy of the kernels in `folder` that contains the fault; being caught, it raises."""
+    """Run the case of a fault on a copy of the kernels in `folder` that contains the fault; raise if it is caught."""
     file, right, wrong, case, _ = FAULTS[name]
     planted = folder / "kernels"
     shutil.copytree(kernels_path(), planted)

@@ -1,7 +1,7 @@
 """The tiles of matrix products in shared memory: no load of a fragment and no copy of a tile has bank conflicts.
 
 A warp accesses shared memory in groups of lanes: 32 for 4 bytes per lane, 16 for 8 bytes, 8 for 16 bytes. For loads of
-16 bytes two groups are one if adjacent lanes, or lanes two apart, load the same vector, as here.
+16 bytes, two such groups are served at once if adjacent lanes, or lanes two apart, load the same vector, as here.
 """
 
 import shutil

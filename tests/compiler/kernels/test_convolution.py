@@ -36,7 +36,7 @@ def test_im2col_and_col2im_match_numpy(geometry, grid):
     rows, channels, image, kernel, *sizes = geometry
     taps = channels * math.prod(kernel)
     x, each = normal(rows, channels, *image), np.eye(taps, dtype=np.float32).reshape(taps, channels, *kernel)
-    y = conv2d(x, each, None, *sizes)  # filters of a single one each: their outputs are the patches' elements
+    y = conv2d(x, each, None, *sizes)  # each filter has a single 1, so its output is an element of each patch
     out = y.shape[2:]
     columns = uninitialized((taps, rows * math.prod(out)), FLOAT)
     numbers = (*x.shape, *out, *kernel, *(size for pair in sizes for size in pair))

@@ -20,7 +20,7 @@ extern "C" __global__ void other(float* y) {}
 
 extern "C" __global__ void __launch_bounds__(64) scale(
     const T* __restrict__ x,  // [rows * n]
-    const T* factors,         // [n] or null, one a column (of all rows)
+    const T* factors,         // [n] or null, one per column (of all rows)
     T* y,                     // [(grid_x - 1) * 0 + rows * n]
     int rows, int n, T offset, bool twice) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -125,7 +125,7 @@ def test_arrays_in_host_memory_raise(scale):
 
 
 class RecordingModule:
-    """What CuPy's RawModule does with what it is given, and no more."""
+    """A stand-in for CuPy's RawModule that only lists its compilations and launches."""
 
     compiled: ClassVar[list[tuple[str, ...]]] = []
     launched: ClassVar[list[tuple]] = []
@@ -142,7 +142,7 @@ class RecordingModule:
 
 @pytest.fixture
 def device(monkeypatch):
-    """A device whose arrays are NumPy's and whose module records what it is asked to do."""
+    """A device with NumPy arrays; yields the class that lists its compilations and launches."""
     xp = ModuleType("recording")
     xp.RawModule, xp.cuda = RecordingModule, SimpleNamespace(Device=lambda index: nullcontext())
     monkeypatch.setattr(kernel, "array_module", lambda **arrays: xp)

@@ -1,8 +1,7 @@
 import pytest
-from compiler.kernels.cubins import compile_cubin
+from compiler.kernels.cubins import compile_cubin, disassemble
 from compiler.kernels.resources import complaints, measure, variants
 
-from benchmarks.instruction_mix import disassemble
 from gpunet.bench import nvrtc
 from gpunet.bench.nvrtc import Resources, is_available
 from gpunet.cuda import read_source

@@ -46,7 +46,7 @@ def divided(
         parts = list(itertools.pairwise(own))
         for a, b in zip(compute(parts[::-1]), whole, strict=True):
             if exact:
-                assert a.tobytes() == b.tobytes(), f"other bits in the parts {parts}"
+                assert a.tobytes() == b.tobytes(), f"the bits differ when the work is divided into {parts}"
             else:
                 assert_close(a, b)
     return whole

@@ -9,7 +9,7 @@
 #include <memory>
 #include <vector>
 
-#include "common.h"
+#include "cpu/common.h"
 
 using Thunk = void(const Slot*, Int, Int);
 

@@ -3,12 +3,13 @@
 import functools
 import re
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from compiler.native.calls import FOLDER
 
+from gpunet import builds
+from gpunet.cuda.source import read_source
 from gpunet.native.compiler import find_compiler
 
 DRIVER = Path(__file__).with_name("sanitizer_driver.cpp")
@@ -21,20 +22,18 @@ OVERRUNS = {
 }
 
 
-def compile_objects(sources: list[Path], real: str, target: Path) -> dict[str, str]:
-    """Compile each source separately; return the object files by source name."""
+def compile_object(name: str, source: str, real: str) -> Path:
+    """Return the object file of a source with its headers inlined, from the cache of builds."""
+    compiler = find_compiler()
+    command = *compiler.command, *FLAGS, *SANITIZERS, f"-DREAL={real}", "-xc++", "-c", "-"
 
-    def compile_object(source: Path) -> str:
-        object_file = str(target / f"{source.stem}.o")
-        flags = *FLAGS, *SANITIZERS, f"-DREAL={real}", "-iquote", str(FOLDER)
-        subprocess.run([*find_compiler().command, *flags, "-c", str(source), "-o", object_file], check=True)
-        return object_file
+    def build(target: Path) -> None:
+        builds.run_compiler([*command, "-o", str(target)], name, stdin=source)
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip((source.name for source in sources), pool.map(compile_object, sources), strict=True))
+    return builds.cached(f"{Path(name).stem}-sanitized", [compiler.version, *command, source], build)
 
 
-def run_driver(objects: dict[str, str], target: Path) -> subprocess.CompletedProcess:
+def run_driver(objects: dict[str, Path], target: Path) -> subprocess.CompletedProcess:
     program = str(target / "driver")
     command = *find_compiler().command, *SANITIZERS, *objects.values(), "-o", program
     link = subprocess.run(command, capture_output=True, text=True)
@@ -44,28 +43,29 @@ def run_driver(objects: dict[str, str], target: Path) -> subprocess.CompletedPro
     return subprocess.run([program], capture_output=True, text=True, timeout=120)
 
 
-@pytest.fixture(scope="module")
-def objects_of(tmp_path_factory):
-    """The driver and the kernels, compiled once per type."""
-    sources = [
+@functools.cache
+def objects_of(real: str) -> dict[str, Path]:
+    """Return the object files of the driver and the kernels, by source name."""
+    kernels = [
         path for path in sorted(FOLDER.glob("*.cpp")) if re.search(r"^(ROWS|SLICES|WHOLE)\(", path.read_text(), re.M)
     ]
-    return functools.cache(lambda real: compile_objects([DRIVER, *sources], real, tmp_path_factory.mktemp(real)))
+    sources = [(path.name, read_source(path)) for path in (DRIVER, *kernels)]
+    tasks = [functools.partial(compile_object, *source, real) for source in sources]
+    return dict(zip((name for name, _ in sources), builds.together(tasks), strict=True))
 
 
 @pytest.mark.parametrize("real", ["float", "double"])
-def test_no_kernel_accesses_memory_outside_its_arrays(real, objects_of, tmp_path):
+def test_no_kernel_accesses_memory_outside_its_arrays(real, tmp_path):
     done = run_driver(objects_of(real), tmp_path)
     assert (done.returncode, done.stdout) == (0, "all kernels done\n"), done.stderr
 
 
 @pytest.mark.parametrize("name", OVERRUNS)
-def test_a_planted_overrun_is_caught(name, objects_of, tmp_path):
+def test_a_planted_overrun_is_caught(name, tmp_path):
     file, right, wrong = OVERRUNS[name]
-    source = (FOLDER / file).read_text()
+    source = read_source(FOLDER / file)
     assert right in source, "the kernel has changed: plant the fault anew"
-    planted = tmp_path / file
-    planted.write_text(source.replace(right, wrong, 1))
-    done = run_driver({**objects_of("float"), **compile_objects([planted], "float", tmp_path)}, tmp_path)
+    planted = compile_object(file, source.replace(right, wrong, 1), "float")
+    done = run_driver({**objects_of("float"), file: planted}, tmp_path)
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr

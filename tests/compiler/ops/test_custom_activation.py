@@ -6,10 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+from compiler.kernels.cubins import compile_cubin
 
 import gpunet as gn
 from gpunet import native
-from gpunet.bench.nvrtc import compile_kernels, is_available
+from gpunet.bench.nvrtc import is_available
 from gpunet.cuda import CTYPES, read_source
 from gpunet.device import kernels_path
 from gpunet.errors import CompileError
@@ -69,7 +70,7 @@ def assert_equal(y, functions, z):
 def nvrtc(source, dtype, function):
     options = {"REAL": CTYPES[np.dtype(dtype)], **function.cuda_options()}
     flags = [f"-D{name}={value}" for name, value in options.items()]
-    return compile_kernels(read_source(kernels_path() / source), source, "sm_90", flags)
+    return compile_cubin(read_source(kernels_path() / source), source, "sm_90", flags)
 
 
 @with_all_functions

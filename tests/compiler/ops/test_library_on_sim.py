@@ -55,7 +55,7 @@ def train(device, x=X, y=Y, *, model=net, epochs=2, batch_size=16, sample_weight
 def assert_trains_as_on_the_cpu(*data, **training):
     here, there = both(lambda device: train(device, *data, **training)[0])
     assert len(here) > 3
-    assert_close(there, here)  # of an epoch's first step the sum is the loss, of the others what it grows by
+    assert_close(there, here)  # the sum restarts in each epoch; its growth in a step is the step's loss
     assert_close(np.diff(there), np.diff(here))
 
 

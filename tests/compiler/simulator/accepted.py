@@ -19,6 +19,33 @@ RIGHT = {
           __threadfence();
           if (threadIdx.x == 0) x[0] = x[1] + x[2];
         }""",
+    "the last block, after the fences of all threads": """
+        extern "C" __global__ void k(float* x) {
+          __shared__ bool last;
+          if (threadIdx.x) x[blockIdx.x * 64 + threadIdx.x] = threadIdx.x;
+          __threadfence();
+          __syncthreads();
+          if (threadIdx.x == 0) last = atomicAdd(x, 1.0f) == gridDim.x - 1;
+          __syncthreads();
+          if (last && threadIdx.x % 64) x[threadIdx.x] += x[64 + threadIdx.x];
+        }""",
+    "barriers of half warps": """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          const int t = threadIdx.x, half = t / 16 % 2;
+          s[t] = 1;
+          __syncwarp(0xffffu << 16 * half);
+          const float v = s[t ^ 8];
+          __syncwarp(0xffffu << 16 * half);
+          s[t] += v;
+          __syncwarp(0xffffu << 16 * half);
+          if (t % 16 == 0) {
+            __syncwarp(0x10001);
+            if (!half) s[t + 1] = s[t + 17];
+          }
+          __syncwarp(0xffffu << 16 * half);
+          x[blockIdx.x * 64 + t] = s[t ^ 1];
+        }""",
     "an early return before a barrier": """
         extern "C" __global__ void k(float* x) {
           __shared__ float s[64];
@@ -51,6 +78,19 @@ RIGHT = {
           __syncthreads();
           x[blockIdx.x * 64 + threadIdx.x] = m[63 - threadIdx.x];
           x[0] = 64;
+        }""",
+    "memory functions": """
+        struct Row { float values[5]; };
+        extern "C" __global__ void k(float* x) {
+          __shared__ Row s[64];
+          Row row;
+          std::memset(&row, 0, sizeof row);
+          memcpy(row.values, x + blockIdx.x * 64 + threadIdx.x, sizeof(float));
+          memmove(row.values + 1, row.values, (threadIdx.x % 3 + 2) * sizeof(float));
+          memcpy(&s[threadIdx.x], &row, sizeof row);
+          __syncthreads();
+          memcpy(x + blockIdx.x * 64 + threadIdx.x, s[63 - threadIdx.x].values + 1, 2 * sizeof(short));
+          memset(x + 128, 0, 0);
         }""",
     "a float4 access with declared alignment": """
         extern "C" __global__ void k(float* x) {
@@ -130,6 +170,12 @@ PLANTED = {
         "            last",
         r"race: read of 4 bytes .* array x at byte",
     ),
+    "the last block, after the fences of all threads": (
+        "          __threadfence();\n          __syncthreads();\n",
+        "          __threadfence();\n",
+        r"race: read of 4 bytes .* array x at byte",
+    ),
+    "barriers of half warps": ("__syncwarp(0x10001)", "__syncwarp(0xffffu << 16 * half)", r"race: .* shared memory s"),
     "an early return before a barrier": ("          __syncthreads();\n", "", r"race: .* shared memory s"),
     "an atomic for all active lanes": (
         "if (lane == leader) atomicAdd(x, (float)__popc(active))",
@@ -146,6 +192,7 @@ PLANTED = {
         "          x[",
         r"race: .* shared memory m at byte",
     ),
+    "memory functions": ("          __syncthreads();\n", "", r"race: .* of 20 bytes .* shared memory s"),
     "a float4 access with declared alignment": (
         "__align__(16) ",
         "",

@@ -23,7 +23,7 @@ class Launch(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A kernel and the fault to plant in it: a text that occurs once, what replaces it, what must be found."""
+    """A kernel and the fault to plant in it: a text that occurs once, its replacement, and the expected finding."""
 
     build: Callable[[], tuple]
     fault: tuple[str, str, str]

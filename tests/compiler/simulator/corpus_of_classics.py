@@ -1,4 +1,4 @@
-"""Kernels in the manner of those that people read and copy first."""
+"""Kernels like those that a first course on CUDA shows."""
 
 import numpy as np
 from compiler.simulator.corpus import RNG, case, normal
@@ -6,7 +6,7 @@ from compiler.simulator.corpus import RNG, case, normal
 
 @case("__syncthreads();\n  if (blockSize >= 256)", "if (blockSize >= 256)", "race: .* dynamic shared memory")
 def reduction():
-    """The last of the ladder of reductions: several elements a thread, unrolled by a template, shuffles at the end."""
+    """A reduction with several elements per thread, steps unrolled by a template, and shuffles in the last warp."""
     source = """
 template <unsigned int blockSize>
 __device__ void warpReduce(volatile float *sdata, unsigned int tid) {
@@ -104,7 +104,7 @@ __global__ void transposeNoBankConflicts(float *odata, const float *idata) {
 
 @case("if (idx >= N) return;", "", "out of bounds: .* array inp")
 def softmax():
-    """A row for each warp, by cooperative groups."""
+    """One row per warp, with cooperative groups."""
     source = """
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
@@ -137,7 +137,7 @@ __global__ void softmax_forward_kernel5(float* out, float inv_temperature, const
 
 @case("shared[wid] = val;\n  __syncthreads();", "shared[wid] = val;", "race: .* shared memory shared")
 def layer_norm():
-    """Means by a reduction of warps, then of their sums."""
+    """One row per block: each warp reduces its sum by shuffles, and then the sums of all warps."""
     source = """
 __inline__ __device__ float warpReduceSum(float val) {
 #pragma unroll

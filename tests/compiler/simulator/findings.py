@@ -70,6 +70,20 @@ FAULTS = {
           x[threadIdx.x] = s[threadIdx.x ^ 1];  // fault
         }""",
     ),
+    "warp race: a __syncwarp of other lanes": (
+        r"race: read .* shared memory s at byte 0; not ordered with the write .* by thread \(0,0,0\)",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          const int lane = threadIdx.x % 32;
+          if (lane < 16) {
+            s[threadIdx.x] = 1;
+            __syncwarp(0xffff);
+          } else {
+            x[threadIdx.x] = s[threadIdx.x - 16];  // fault
+          }
+        }""",
+    ),
     "shared race: a struct passed by value": (
         r"race: write of 16 bytes .* shared memory s at byte 16; not ordered with the read",
         """
@@ -117,6 +131,28 @@ FAULTS = {
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x) return;
           x[blockIdx.x + 1] = 1;
+          if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
+        }""",
+    ),
+    "data published by an atomic with the fence before the write": (
+        r"race: read .* array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x) return;
+          __threadfence();
+          x[blockIdx.x + 1] = 1;
+          if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
+        }""",
+    ),
+    "data of a block published by an atomic with the fence before the writes": (
+        r"race: read .* array x",
+        """
+        extern "C" __global__ void k(float* x) {
+          __threadfence();
+          __syncthreads();
+          if (threadIdx.x == 5) x[blockIdx.x + 1] = 1;
+          __syncthreads();
+          if (threadIdx.x) return;
           if (atomicAdd(x, 1.0f) == gridDim.x - 1) x[9] = x[1] + x[2];  // fault
         }""",
     ),
@@ -188,6 +224,32 @@ FAULTS = {
           x[threadIdx.x] = s[threadIdx.x % 4];  // fault
         }""",
     ),
+    "memset: past the end": (
+        r"out of bounds: write of 64 bytes .*: byte 512 of array x, which has 512 bytes",
+        """
+        extern "C" __global__ void k(float* x) {
+          if (threadIdx.x == 0) memset(x + 120, 0, 16 * sizeof(float));  // fault
+        }""",
+    ),
+    "memcpy: a race of its destination": (
+        r"race: .* shared memory s",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float4 s[64];
+          std::memcpy(&s[threadIdx.x], x, sizeof(float4));  // fault
+          x[threadIdx.x] = s[63 - threadIdx.x].x;
+        }""",
+    ),
+    "memmove: a source that was not written": (
+        r"uninitialized read: read of 8 bytes .*: shared memory s at byte 8 has not been written",
+        """
+        extern "C" __global__ void k(float* x) {
+          __shared__ float s[64];
+          if (threadIdx.x) return;
+          for (int i = 0; i < 2; ++i) s[i] = x[i];
+          memmove(s, s + 1, 2 * sizeof(float));  // fault
+        }""",
+    ),
     "misaligned float4": (
         r"misaligned: .* array x at byte 4, whose address is not a multiple of 16",
         """
@@ -257,7 +319,7 @@ FAULTS = {
         }""",
     ),
     "a shuffle up and a shuffle down under one mask": (
-        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, with different operations or masks",
+        r"divergent warp collective: .* is at test.cu:2, .* at test.cu:3, with different operations",
         """
         extern "C" __global__ void k(float* x) {
           if (threadIdx.x % 2) __shfl_up_sync(~0u, 1, 1);

@@ -1,6 +1,6 @@
-"""Kernels that people read and copy run unchanged: right results, no errors, and faults planted in them are found.
+"""The corpus of kernels runs without errors and with right results, and faults planted in them are found.
 
-20 of them are drawn by a seed. `GPUNET_CORPUS=all` runs all, `GPUNET_CORPUS=3` those that the seed 3 draws.
+20 of them are drawn by a seed. `GPUNET_CORPUS=all` runs all, `GPUNET_CORPUS=3` the 20 of seed 3.
 """
 
 import functools
@@ -31,7 +31,7 @@ each_case = pytest.mark.parametrize(("module", "name"), CHOSEN, ids=[name for _,
 
 @functools.cache
 def compiled(module: str, planted: bool) -> dict[str, list[Kernel]]:
-    """Return the chosen kernels of a module, compiled all at once: without faults, or each with its own."""
+    """Return the chosen kernels of a module, compiled all at once: without faults, or each with its planted fault."""
     names = [name for m, name in CHOSEN if m == module]
     return all_together({name: MODULES[module][name].launch(planted).source for name in names})
 

@@ -21,7 +21,7 @@ def test_a_fault_is_found_at_its_line(line_of, name):
     assert message.startswith("kernel k: ")
 
 
-def test_many_benign_findings_do_not_hide_an_error():
+def test_many_warnings_do_not_hide_an_error():
     writes = "\n".join(f"s[{i}] = {i};" for i in range(200))
     source = f"""
     extern "C" __global__ void k(float* x) {{
@@ -31,6 +31,6 @@ def test_many_benign_findings_do_not_hide_an_error():
       x[threadIdx.x] = s[threadIdx.x];
     }}"""
     found = inspect(source, (1,), (64,), np.zeros(128, np.float32))
-    assert {(finding.grade, finding.kind) for finding in found} == {("benign", "race")}
+    assert {(finding.grade, finding.kind) for finding in found} == {("warning", "race")}
     found = inspect(source.replace("s[199] = 199", "s[199] = threadIdx.x"), (1,), (64,), np.zeros(128, np.float32))
     assert ("error", "race") in {(finding.grade, finding.kind) for finding in found}

@@ -8,7 +8,8 @@ from gpunet.errors import KernelError
 from gpunet.simulator.engine import load
 
 READ, WRITE, ATOMIC, BLOCK_BARRIER, WARP_BARRIER = range(1, 6)
-BLOCKS, THREADS, STEPS = 2, 64, 6
+BLOCKS, THREADS, STEPS = 2, 64, 7
+MASKS = [-1, -1, 0x3, ~0x7FFFFFFE, ~0x7FFFFFFD]  # all lanes, lanes 0 and 1, 0 and 31, 1 and 31
 BYTES = 16  # of the memory that the programs access
 
 INTERPRETER = """
@@ -35,7 +36,7 @@ extern "C" __global__ void k(const int* program, int steps, int4* x, int* out) {
     }
     if (operation == 3) atomicAdd(reinterpret_cast<int*>(place), 1);
     if (operation == 4) __syncthreads();
-    if (operation == 5) __syncwarp();
+    if (operation == 5 && (static_cast<unsigned>(value) >> threadIdx.x % 32 & 1)) __syncwarp(value);
   }
   out[thread] = sum;
 }"""
@@ -50,29 +51,37 @@ def random_program(rng):
         size = 4 if operation == ATOMIC else rng.choice([1, 4, 4, 16])
         value = 0x01010101 * (i + 1)  # no two writes are of the same value
         program[where] = operation, rng.integers(BYTES // size) * size, size, value
-    for step in rng.choice(STEPS, 2, replace=False):
+    for step in rng.choice(STEPS, 3, replace=False):
         if rng.random() < 0.7:
-            program[:, :, step] = rng.choice([BLOCK_BARRIER, WARP_BARRIER]), 0, 0, 0
+            program[:, :, step] = rng.choice([BLOCK_BARRIER, WARP_BARRIER, WARP_BARRIER]), 0, 0, rng.choice(MASKS)
     return program
 
 
 def accesses(program):
-    """Yield (operation, bytes, block, thread, block barriers passed, warp barriers passed) of every access."""
-    for block, thread in np.ndindex(BLOCKS, THREADS):
-        passed = [0, 0]
-        for operation, begin, size, _ in program[block, thread]:
-            if operation in (BLOCK_BARRIER, WARP_BARRIER):
-                passed[int(operation == WARP_BARRIER)] += 1
-            elif operation:
-                yield int(operation), set(range(begin, begin + size)), block, thread, *passed
+    """Yield (operation, bytes, block, thread, step) of every access."""
+    for block, thread, step in np.ndindex(BLOCKS, THREADS, STEPS):
+        operation, begin, size, _ = program[block, thread, step]
+        if READ <= operation <= ATOMIC:
+            yield int(operation), set(range(begin, begin + size)), block, thread, step
 
 
-def race(a, b):
+def ordered(program, a, b):
+    """Return whether barriers order two accesses of one block: whether they connect the threads, one after another."""
+    (*_, first, begin), (*_, second, end) = sorted((a, b), key=lambda access: access[-1])
+    reached = {first}
+    for operation, _, _, mask in program[0, 0, begin + 1 : end]:
+        if operation == BLOCK_BARRIER:
+            return True
+        for warp in {thread // 32 for thread in reached} if operation == WARP_BARRIER else ():
+            lanes = {warp * 32 + lane for lane in range(32) if mask >> lane & 1}
+            reached |= lanes if lanes & reached else set()
+    return second in reached
+
+
+def race(program, a, b):
     if a[1].isdisjoint(b[1]) or a[2:4] == b[2:4] or {a[0], b[0]} in ({READ}, {ATOMIC}):
         return False
-    same_block = a[2] == b[2]
-    same_warp = same_block and a[3] // 32 == b[3] // 32
-    return not (same_block and a[4] != b[4]) and not (same_warp and a[5] != b[5])
+    return a[2] != b[2] or not ordered(program, a, b)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -84,7 +93,7 @@ def test_random_programs_race_if_and_only_if_two_accesses_race(seed):
         program = random_program(rng)
         x, out = np.zeros(BYTES // 4, np.int32), np.zeros(BLOCKS * THREADS, np.int32)
         every = list(accesses(program))
-        races = any(race(a, b) for i, a in enumerate(every) for b in every[:i])
+        races = any(race(program, a, b) for i, a in enumerate(every) for b in every[:i])
         finding = ""
         try:
             kernel.launch((BLOCKS,), (THREADS,), [buffer(program), np.int32(STEPS), buffer(x), buffer(out)])

@@ -1,4 +1,4 @@
-"""A spec is Python that runs: in a child process, and an error names its line."""
+"""A spec is Python code: it runs in a child process, and an error names its line."""
 
 import os
 import time

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from compiler.kernels.cubins import compile_cubin
+from compiler.kernels.cubins import compile_cubin, disassemble
 
 from gpunet.bench import nvrtc
 from gpunet.errors import MissingPackageError
@@ -39,6 +39,7 @@ def mix(monkeypatch):
     from benchmarks import instruction_mix
 
     monkeypatch.setattr(instruction_mix, "compile_cubin", compile_cubin)
+    monkeypatch.setattr(instruction_mix, "disassemble", disassemble)
     return instruction_mix
 
 

@@ -59,6 +59,9 @@ def test_the_command_times_gpunet_and_numpy_and_saves_the_results(tmp_path):
     assert rows["numpy"]["ratio"][1] == pytest.approx((first + second) / 2)
     assert report["environment"]["versions"]["numpy"] == np.__version__
     assert report["environment"]["threads"] == 1
+    assert report["command"] == (
+        f"python -m benchmarks.peers --nets {NET} --frameworks gpunet gpunet-fit numpy --rounds 2"
+    )
     assert "One thread, all processes pinned to one core; interleaved rounds" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["peers.json"]
     assert all(text in done.stdout for text in (NET, *rows))

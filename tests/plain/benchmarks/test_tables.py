@@ -105,10 +105,15 @@ def test_the_table_of_one_core_shows_cpu_date_commit_and_ratios(tables, tmp_path
         {"name": "jax-scan", "status": "ok", "step": [1e-5] * 3, "ratio": [0.4, 0.5, 0.6]},
     ]
     environment = {"cpu": "A CPU", "time": "2030-01-02T03:04", "commit": "abcdef0123456"}
-    content = {"schema": "gpunet peers 1", "environment": environment, "nets": {"8-8-3/4": peers}}
+    content = {
+        "schema": "gpunet peers 1",
+        "command": "peers --some",
+        "environment": environment,
+        "nets": {"8-8-3/4": peers},
+    }
     kept(tmp_path, "cpu-a/peers.json", content)
     text = "\n".join(tables.core(tmp_path))
-    assert "on one core of A CPU, 2030-01-02, commit abcdef0123; medians:" in text
+    assert "`peers --some` on one core of A CPU, 2030-01-02, commit abcdef0123; medians:" in text
     assert "| 8-8-3/4 | 20.0 µs | - | 5x slower | - | - | 2x faster |" in text
 
 
@@ -169,7 +174,8 @@ def test_the_cpu_tables_show_ratios_with_quartiles(tables, tmp_path):
         {"name": "torch", "status": "ok", "ratio": [1.5, 2, 2.5]},
         {"name": "jax", "status": "not installed"},
     ]
-    peers = {"schema": "gpunet peers 1", "environment": known | {"time": "2030-01-02T03"}, "nets": {"8-8-3/4": rows}}
+    head = {"schema": "gpunet peers 1", "command": "peers --some"}
+    peers = {**head, "environment": known | {"time": "2030-01-02T03"}, "nets": {"8-8-3/4": rows}}
     kept(tmp_path, "cpu-a/benchmarks.json", benchmarks)
     kept(tmp_path, "cpu-a/peers.json", peers)
     text = "\n".join(tables.cpu(tmp_path))
@@ -179,7 +185,7 @@ def test_the_cpu_tables_show_ratios_with_quartiles(tables, tmp_path):
     assert "| time of a step, vs gpunet | torch | jax |\n" in text
     assert "| 8-8-3/4 | 2.00x slower (1.50 .. 2.50) | not installed |" in text
     assert text.count("A CPU, 2030-01-02, commit abcdef0123") == 2
-    assert "python -m benchmarks.peers`" in text
+    assert "`peers --some` on A CPU" in text
     assert "quartiles of the ratios of each round" in text
 
 
@@ -189,9 +195,10 @@ def test_the_cpu_tables_of_several_threads_say_so_and_compare_epochs(tables, tmp
         {"name": "gpunet", "status": "ok", "ratio": [1, 1, 1]},
         {"name": "jax-scan", "status": "ok", "ratio": [0.4, 0.5, 0.8], "ratio_of_epochs": [1.25, 1.5, 1.75]},
     ]
-    kept(tmp_path, "cpu-a/peers-2.json", {"schema": "gpunet peers 1", "environment": known, "nets": {"8-8-3/4": rows}})
+    head = {"schema": "gpunet peers 1", "command": "peers --threads 2"}
+    kept(tmp_path, "cpu-a/peers-2.json", {**head, "environment": known, "nets": {"8-8-3/4": rows}})
     text = "\n".join(tables.cpu(tmp_path))
-    assert "`python -m benchmarks.peers --threads 2` on A CPU" in text
+    assert "`peers --threads 2` on A CPU" in text
     assert "one framework after the other" in text
     assert "ratios to gpunet's median" in text
     assert "| 8-8-3/4 | 2.00x faster (1.25 .. 2.50) | 1.50x slower (1.25 .. 1.75) |" in text

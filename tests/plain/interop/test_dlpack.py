@@ -18,7 +18,7 @@ def jax():
 
 
 class Elsewhere:
-    """An array on a device of a given kind and number that has nothing behind it."""
+    """A DLPack exporter that reports a device type and index, but has no memory."""
 
     def __init__(self, kind, index=0):
         self.place = kind, index

@@ -22,13 +22,11 @@ def step(layer: gn.Layer, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, ..
 
 def test_inference_uses_the_running_statistics_without_changing_them():
     layer = gn.BatchNorm1d(4, momentum=0.5)
-    assert_allclose(
-        layer.forward(X), X / np.sqrt(1 + 1e-5), rtol=1e-6
-    )  # they start as those of numbers that are normal
+    assert_allclose(layer.forward(X), X / np.sqrt(1 + 1e-5), rtol=1e-6)  # they start with mean 0 and variance 1
     layer.forward(X, gn.Tape())
     mean, variance = 0.5 * X.mean(axis=0), 0.5 + 0.5 * X.var(axis=0, ddof=1)
     for _ in range(2):
-        y = layer.forward(X[:1])  # a batch of one has them, too
+        y = layer.forward(X[:1])  # a batch of one row, too
         assert_allclose(y, (X[:1] - mean) / np.sqrt(variance + 1e-5), rtol=1e-5, atol=1e-6)
     assert layer.buffers["num_batches_tracked"] == 1
 

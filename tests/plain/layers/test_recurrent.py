@@ -134,7 +134,7 @@ def model(make, **options):
 
 
 X = RNG.integers(0, 9, (60, 6))
-Y = (X[:, 0] > 4).astype(np.int64)  # what came first has to be remembered
+Y = (X[:, 0] > 4).astype(np.int64)  # the class depends on the first step only
 
 
 def test_a_model_of_sequences_is_saved_copied_and_summarised(make, tmp_path):

@@ -122,7 +122,7 @@ def test_an_optimizer_of_a_model_that_lost_a_layer_to_another_one_is_refused():
     for a, b in zip(old.parameters().values(), before, strict=True):
         assert_array_equal(a, b)
     assert_views(new)
-    train_a_step(gn.Sequential(other), np.ones((2, 3)))  # what was left behind can be built in again
+    train_a_step(gn.Sequential(other), np.ones((2, 3)))  # the layers that stayed behind can become part of a new model
 
 
 def test_a_model_within_a_model_follows_the_outer_one():

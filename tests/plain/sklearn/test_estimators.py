@@ -1,4 +1,4 @@
-"""Compare the estimators with scikit-learn's: the same networks in the same attributes."""
+"""The estimators train the same networks as scikit-learn's, and store them in the same attributes."""
 
 import copy
 import inspect
@@ -76,7 +76,8 @@ def check_same(ours, theirs, tolerance=1e-9):
 )
 def test_the_network_is_that_of_scikit_learn(kind, y, params, weighted, solver):
     if solver is LBFGS and params.keys() >= STOPPING.keys():
-        params = {name: value for name, value in params.items() if name != "max_iter"}  # few: it amplifies rounding
+        # few iterations, because L-BFGS amplifies rounding
+        params = {name: value for name, value in params.items() if name != "max_iter"}
     theirs, ours = pair(kind, **solver | params)
     for estimator in (theirs, ours):
         estimator.fit(X, y, sample_weight=WEIGHTS if weighted else None)

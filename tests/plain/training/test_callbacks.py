@@ -20,7 +20,7 @@ NOT_FINITE = pytest.mark.filterwarnings("ignore:epoch .* gradients were not fini
 
 
 class Play(gn.Callback):
-    """Let the validation loss of each epoch be what a test needs, and keep the weights of each epoch's end."""
+    """Set the validation loss of each epoch to a given value, and keep the weights at the end of each epoch."""
 
     def __init__(self, *values):
         self.values = values
@@ -135,7 +135,7 @@ def test_the_end_of_fit_is_called_also_after_an_error():
 
 
 def test_the_bar_shows_epoch_loss_metric_and_rate(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)  # the bar is as wide as it likes
+    monkeypatch.delenv("COLUMNS", raising=False)  # no limit on the width of the bar
     shown = io.StringIO()
     history = gn.Trainer(net(), callbacks=[gn.ProgressBar(file=shown)]).fit(X, Y, epochs=2, validation=0.2)
     last = shown.getvalue().rsplit("\r", 1)[-1]
@@ -190,7 +190,7 @@ class Follow(Monitor):
 
 
 class Rows(gn.Callback):
-    """Let columns of the history have the values that a test needs, epoch by epoch."""
+    """Set columns of the history to given values, one per epoch."""
 
     def __init__(self, **columns):
         self.columns = columns
@@ -212,7 +212,7 @@ def declared(greater_is_better):
 
 
 def improves(metrics=None, monitor=None, mode=None, **columns):
-    """Return whether the second of two epochs is better to a monitor, with columns that have these values."""
+    """Return whether a monitor finds the second of two epochs better, if the columns have these values."""
     follow = Follow(monitor, mode=mode)
     trainer = gn.Trainer(net(), callbacks=[Rows(**columns), follow], metrics=metrics)
     trainer.fit(X, Y, epochs=2, validation=(X, Y))
@@ -236,7 +236,7 @@ def improves(metrics=None, monitor=None, mode=None, **columns):
 def test_a_monitor_uses_the_direction_that_gpunet_metrics_declare(columns, monitor, better):
     own = gn.metrics
     of_labels = {"accuracy": own.accuracy, "f1": own.macro_f1, "top": own.top_k_accuracy}
-    of_values = {"r2": lambda t, p: 0.5, "mae": lambda t, p: 0.5}  # values cannot be judged in a classification
+    of_values = {"r2": lambda t, p: 0.5, "mae": lambda t, p: 0.5}  # stand in for metrics of regression
     for name, metric in (("r2", own.r2_score), ("mae", own.mean_absolute_error)):
         of_values[name].greater_is_better = metric.greater_is_better
     assert improves(of_labels | of_values, monitor, **columns) is better

@@ -44,14 +44,14 @@ print(history.stopped, trainer.optimizer.steps)
 
 
 def python(code, *arguments):
-    """Start a new Python that finds what this one finds."""
+    """Start a new Python process that can import the same modules as this one."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE)
 
 
 def whole_state(path):
-    """Return all that a checkpoint holds, but for the time that the epochs took."""
+    """Return the contents of a checkpoint without the duration of the epochs."""
     arrays, description = read_arrays(path, "checkpoint")
     for row in description["history"]:
         del row["seconds"]

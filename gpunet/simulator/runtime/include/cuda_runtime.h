@@ -1,1 +1,1 @@
-// Empty: device.h has what kernels use of it. The file exists so that `#include <cuda_runtime.h>` compiles.
+// Empty: device.h declares what kernels use of this header. The file exists so that `#include <cuda_runtime.h>` compiles.

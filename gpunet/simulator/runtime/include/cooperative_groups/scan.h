@@ -1,1 +1,1 @@
-// Empty: device.h has what kernels use of it.
+// Empty: device.h declares what kernels use of this header.
