@@ -35,7 +35,7 @@ def _check(case: Case, needed: int, available: int, text: str) -> None:
 def host_memory() -> int:
     """Return this machine's memory in bytes."""
     if sys.platform == "win32":
-        kilobytes = ctypes.c_ulonglong()
-        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
-        return kilobytes.value * 1024
+        status = (ctypes.c_ulonglong * 8)(64)  # MEMORYSTATUSEX: its size in bytes, then the physical memory
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return status[1]
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

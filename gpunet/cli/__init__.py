@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +53,8 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows a pipe has a code page, which lacks most characters
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _interruptible(), warnings.catch_warnings():
                 warnings.simplefilter("always", GpunetWarning)

@@ -118,9 +118,9 @@ def predict(
         names += model.classes or map(str, range(len(probabilities)))
         columns += [*probabilities]
     text = as_csv(names, zip(*columns, strict=True), formulas=formulas)
-    if out is None:
-        if sys.stdout.isatty():
-            text = "\n".join(map(printable, text.split("\n")))
-        click.echo(text, nl=False, color=True)  # else it removes what looks like a colour
-    else:
+    if out is not None:
         write_bytes(out, text.encode())
+    elif sys.stdout.isatty():
+        click.echo("\n".join(map(printable, text.split("\n"))), nl=False)
+    else:
+        click.echo(text.encode(), nl=False)  # the bytes of --out, whatever the encoding of text is here

@@ -144,7 +144,7 @@ def _softmax_numpy(
         np.copyto(scores, -np.inf, where=_later(queries, keys))
     of_row = empty(tape, (*scores.shape[:-1], 1), scores.dtype, np)
     lowest = np.finfo(scores.dtype).min
-    scores.max(axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite even if all keys are hidden
+    np.maximum.reduce(scores, axis=-1, keepdims=True, initial=lowest, out=of_row)  # finite even if all keys are hidden
     np.subtract(scores, of_row, out=scores)
     np.exp(scores, out=scores)
     np.matmul(scores, ones(keys, scores.dtype)[:, None], out=of_row)  # for few columns BLAS sums faster than sum

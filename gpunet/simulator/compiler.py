@@ -111,7 +111,7 @@ class Compiler:
 
 @functools.cache
 def find_compiler() -> Compiler:
-    """Find g++: `$CXX` if it is a g++, else the first of g++, g++-15, ... g++-12 on the PATH.
+    """Find g++: `$CXX` if it is a g++, else the first of g++, g++-16, ... g++-12 on the PATH.
 
     Raises:
         DeviceError: not Linux on x86-64, or no g++ of version 12 or later.
@@ -122,7 +122,7 @@ def find_compiler() -> Compiler:
             'machine or container, or the device "cpu".'
         )
     found = []
-    for name in (os.environ.get("CXX", ""), "g++", *(f"g++-{n}" for n in range(15, OLDEST_GCC - 1, -1))):
+    for name in (os.environ.get("CXX", ""), "g++", *(f"g++-{n}" for n in range(16, OLDEST_GCC - 1, -1))):
         path = shutil.which(name) if name else None
         version = _gcc_version(path) if path else None
         if path and version and int(version.split(".")[0]) >= OLDEST_GCC:

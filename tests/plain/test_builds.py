@@ -336,6 +336,7 @@ flags\t\t: {flags}
 
 def test_a_library_for_another_processor_is_not_used(folder, build, monkeypatch, tmp_path):
     monkeypatch.setattr(builds, "_machine", builds._machine.__wrapped__)
+    monkeypatch.setattr(builds.sys, "platform", "linux")  # macOS has no /proc/cpuinfo
     monkeypatch.setattr(builds, "CPUINFO", tmp_path / "cpuinfo")
 
     def library(text):

@@ -112,7 +112,7 @@ def test_ctrl_c_while_the_child_starts_leaves_no_child(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("by", ["SIGINT", "SIGKILL"])
 def test_no_child_outlives_an_interrupted_or_killed_parent(tmp_path, by):
     code = f"from bench_child import hang_in\nhang_in({str(tmp_path)!r})"
     (tmp_path / "bench_child.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
@@ -121,6 +121,6 @@ def test_no_child_outlives_an_interrupted_or_killed_parent(tmp_path, by):
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL
     )
     children = pids(tmp_path)
-    parent.send_signal(by)
+    parent.send_signal(signal.Signals[by])
     parent.wait(timeout=30)
     assert all(wait_until(lambda pid=pid: gone(pid)) for pid in children)

@@ -395,6 +395,24 @@ def test_control_characters_from_a_file_do_not_reach_the_terminal(invoke, tmp_pa
     assert "\\x1b[31mred" in shown[1].stdout
 
 
+def test_text_that_a_pipe_cannot_encode_is_escaped_and_predictions_are_utf_8(tmp_path):
+    rows = [f"{row % 5},{'良' if row % 5 > 2 else '悪'}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["値,kind", *rows]), encoding="utf-8")
+
+    def piped(*arguments):
+        """Run a command whose output has the code page of Western Windows."""
+        runner = CliRunner(env={"GPUNET_DEVICE": "cpu"}, charset="cp1252")
+        result = runner.invoke(main, [*map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        return result.stdout_bytes
+
+    assert rb"\u5024" in piped("train", tmp_path / "t.csv", "--epochs", 3, "--out", tmp_path / "run")
+    assert rb"\u826f" in piped("evaluate", tmp_path / "run", tmp_path / "t.csv")
+    answers = piped("predict", tmp_path / "run", tmp_path / "t.csv", "--keep", "値,kind").decode()
+    assert answers.splitlines()[0] == "値,kind,prediction"
+    assert answers.splitlines()[4].startswith("3,良,")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
 def test_predictions_have_their_control_characters_in_a_file_but_not_on_a_terminal(invoke, tmp_path):
     rows = [f"{row % 5},{('a', chr(27) + '[31mred')[row % 5 > 2]}" for row in range(40)]
