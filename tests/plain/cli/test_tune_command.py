@@ -139,4 +139,4 @@ def test_a_damaged_table_is_reported_before_measuring_and_kept(gpu, tune, table)
 
 
 def test_the_help_says_that_the_last_bits_change(invoke):
-    assert "changes the last bits of results" in " ".join(invoke("tune", "--help").stdout.split())
+    assert "change the last bits of results" in " ".join(invoke("tune", "--help").stdout.split())
