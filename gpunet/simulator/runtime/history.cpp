@@ -1,6 +1,7 @@
 #include "history.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 
 #include "block.h"
@@ -8,41 +9,54 @@
 namespace simulator {
 namespace {
 
+// The last fence of a thread. The accesses of lane i of its warp before epoch `seen[i]` are ordered before it.
+struct Fence {
+  unsigned warp;
+  std::array<uint32_t, LaneOrder::kLanes> seen;
+
+  bool follows(Access a) const {
+    return a.thread() / LaneOrder::kLanes == warp && a.warp_epoch() < seen[a.thread() % LaneOrder::kLanes];
+  }
+};
+
 // Data that the running block received from another block: a thread there executed `fence`, then an atomic in
-// `released_epoch`, when the block's last fence was in `fenced_epoch`. Thread `acquirer` of the running block read the
-// atomic in `acquired_epoch`.
+// `released_epoch`, when the block's last fence was in `fenced_epoch`. A thread of the running block read the atomic
+// by the access `acquired`.
 struct Handover {
-  Access fence;
-  unsigned released_epoch, fenced_epoch, acquirer, acquired_epoch;
+  Fence fence;
+  unsigned released_epoch, fenced_epoch;
+  Access acquired;
 };
 
 using Handovers = std::unordered_map<unsigned, Handover>;  // by releasing block
 std::unordered_map<const void*, Handovers> released;       // by atomic variable
 Handovers acquired;                                        // by the running block
-std::unordered_map<unsigned, Access> fences;               // the last of each thread of the running block
+std::unordered_map<unsigned, Fence> fences;                // by thread of the running block
 unsigned fenced_epoch;                                     // of the last fence
+
+bool same_warp_and_block_epoch(Access a, Access b) { return !((a.actor ^ b.actor) & ~Access::kLane); }
+
+Distance distance_in_block(Access earlier, Access later) {
+  const Distance by_barriers = distance_by_barriers(earlier, later);
+  if (by_barriers == kOrdered && running.exceptions & kPartialSync && same_warp_and_block_epoch(earlier, later))
+    return block->warps[later.thread() / kWarpSize].order.orders(earlier, later) ? kOrdered : kSameWarp;
+  return by_barriers;
+}
 
 bool handed_over(Access earlier, Access later) {
   if (acquired.empty()) return false;
   const auto found = acquired.find(earlier.block());
   if (found == acquired.end()) return false;
   const Handover& h = found->second;
-  const bool released = earlier.block_epoch() < h.released_epoch
-                            ? earlier.block_epoch() <= h.fenced_epoch
-                            : earlier.thread() == h.fence.thread() && earlier.warp_epoch() < h.fence.warp_epoch();
-  const bool seen = later.block_epoch() > h.acquired_epoch || later.thread() == h.acquirer;
-  return released && seen;
+  const bool released =
+      earlier.block_epoch() < h.released_epoch ? earlier.block_epoch() <= h.fenced_epoch : h.fence.follows(earlier);
+  return released && distance_in_block(h.acquired, later) == kOrdered;
 }
-
-bool same_warp_and_block_epoch(Access a, Access b) { return !((a.actor ^ b.actor) & ~Access::kLane); }
 
 // `later` is an access of the running thread.
 Distance distance(Access earlier, Access later) {
-  const Distance by_barriers = distance_by_barriers(earlier, later);
-  if (by_barriers == kOtherBlock) return handed_over(earlier, later) ? kOrdered : kOtherBlock;
-  if (by_barriers == kOrdered && running.exceptions & kPartialSync && same_warp_and_block_epoch(earlier, later))
-    return block->warps[later.thread() / kWarpSize].order.orders(earlier, later) ? kOrdered : kSameWarp;
-  return by_barriers;
+  if (distance_by_barriers(earlier, later) != kOtherBlock) return distance_in_block(earlier, later);
+  return handed_over(earlier, later) ? kOrdered : kOtherBlock;
 }
 
 bool not_ordered(Access earlier, Access later) { return !earlier.empty() && distance(earlier, later) != kOrdered; }
@@ -117,8 +131,15 @@ void begin_block_handovers() {
 }
 
 void note_fence() {
-  synchronize_lanes(1u << running.now.thread() % kWarpSize);
-  fences.insert_or_assign(running.now.thread(), running.now);
+  const unsigned number = running.now.thread(), warp = number / kWarpSize, lane = number % kWarpSize;
+  synchronize_lanes(1u << lane);
+  Fence fence{.warp = warp, .seen = {}};
+  const LaneOrder& order = block->warps[warp].order;
+  if (order.partial)
+    std::copy_n(order.seen[lane], LaneOrder::kLanes, fence.seen.begin());
+  else
+    fence.seen.fill(running.now.warp_epoch());  // the warp has one lane
+  fences.insert_or_assign(number, fence);
   fenced_epoch = running.now.block_epoch();
 }
 
@@ -127,8 +148,7 @@ void note_atomic(const void* address) {
   const auto earlier = released.find(address);
   if (earlier != released.end())
     for (auto [block, handover] : earlier->second) {
-      handover.acquirer = now.thread();
-      handover.acquired_epoch = now.block_epoch();
+      handover.acquired = now;
       acquired.insert_or_assign(block, handover);
       running.exceptions |= kDataReceived;
     }
@@ -136,7 +156,7 @@ void note_atomic(const void* address) {
   if (fence == fences.end()) return;
   Handovers& handovers = released[address];
   handovers.insert(acquired.begin(), acquired.end());  // handovers are transitive
-  handovers.insert_or_assign(now.block(), Handover{fence->second, now.block_epoch(), fenced_epoch});
+  handovers.insert_or_assign(now.block(), Handover{fence->second, now.block_epoch(), fenced_epoch, {}});
 }
 
 }  // namespace simulator

@@ -29,6 +29,21 @@ RIGHT = {
           __syncthreads();
           if (last && threadIdx.x % 64) x[threadIdx.x] += x[64 + threadIdx.x];
         }""",
+    "the last warp, by one lane of each": """
+        extern "C" __global__ void k(float* x) {
+          const int t = threadIdx.x;
+          if (t >= 32) return;
+          if (t) x[blockIdx.x * 64 + t] = t;
+          __syncwarp();  // of the writes
+          bool last = false;
+          if (t == 0) {
+            __threadfence();
+            last = atomicAdd(x, 1.0f) == gridDim.x - 1;
+          }
+          __syncwarp();
+          last = __shfl_sync(0xffffffffu, last, 0);
+          if (last && t > 1) x[t] += x[64 + t - 1];
+        }""",
     "barriers of half warps": """
         extern "C" __global__ void k(float* x) {
           __shared__ float s[64];
@@ -173,6 +188,11 @@ PLANTED = {
     "the last block, after the fences of all threads": (
         "          __threadfence();\n          __syncthreads();\n",
         "          __threadfence();\n",
+        r"race: read of 4 bytes .* array x at byte",
+    ),
+    "the last warp, by one lane of each": (
+        "__syncwarp();  // of the writes",
+        "",
         r"race: read of 4 bytes .* array x at byte",
     ),
     "barriers of half warps": ("__syncwarp(0x10001)", "__syncwarp(0xffffu << 16 * half)", r"race: .* shared memory s"),
