@@ -20,7 +20,6 @@ from gpunet.data.table.reading import read_table
 from gpunet.data.table.tables import Table, as_table
 from gpunet.data.table.targets import known_targets
 from gpunet.data.table.text_format import AS_FOUND, ReadOptions
-from gpunet.data.table.values import is_number
 from gpunet.errors import ArgumentError, DataError, warn
 from gpunet.formats import read_as
 
@@ -116,7 +115,6 @@ class TableSchema:
             if column.role == "date" and (what := doubt(table.texts(column.name)[1], column.form)):
                 messages.append(f"column {column.name!r}: {what}.")
         named = [column.name for column in fitted if column.role == "category"]
-        named += [] if is_number(table.frame[target]) else [target]
         messages += filter(None, (near_duplicates(name, table.texts(name)[1]) for name in named))
         for message in messages:
             warn(f"{table.name}: {message}")

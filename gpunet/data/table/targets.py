@@ -7,11 +7,12 @@ import re
 import numpy as np
 
 from gpunet.data.labels import Task, encode_target, infer_task, listing
+from gpunet.data.table.describing import near_duplicates
 from gpunet.data.table.inferring import are_few, expected_number, slips, unreadable
 from gpunet.data.table.numerals import canonical, is_plain
 from gpunet.data.table.tables import Table
 from gpunet.data.table.units import in_unit
-from gpunet.errors import DataError
+from gpunet.errors import DataError, warn
 
 _NAME = re.compile(r"0\d+|\d{16,}")
 """Digits that are the name of a class, not a number: 01 is not 1."""
@@ -22,6 +23,9 @@ MOST_UNIQUE = 20
 
 def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Return the targets in a column, and the class names (None for regression).
+
+    Warns:
+        GpunetWarning: names of classes differ only in case or blanks.
 
     Raises:
         DataError: missing targets, text among numbers, a constant target, or unique text; the message names the lines.
@@ -51,6 +55,8 @@ def new_targets(table: Table, name: str, task: Task | None) -> tuple[np.ndarray,
             f"{table.name}: the target {name!r} has {len(distinct)} distinct texts in {len(codes)} rows, which are no "
             "classes; choose another target."
         )
+    if named and (message := near_duplicates(name, distinct)):
+        warn(f"{table.name}: {message}")
     return encode_target(values, task)
 
 

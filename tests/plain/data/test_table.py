@@ -732,3 +732,10 @@ def test_a_date_in_another_format_than_in_training_is_answered_with_an_example(w
 def test_no_role_is_suggested_for_columns_without_two_values(write):
     with pytest.warns(GpunetWarning, match=r"ignored columns: 'e' \(has no value\); 'f' \(has one value, 7\)\.$"):
         load(write("x,e,f,y\n1.5,,7,a\n2.5,,7,b\n3.5,,7,a\n"))
+
+
+@pytest.mark.parametrize("unit", ["kg", "€"])
+def test_a_target_of_numbers_in_several_spellings_gives_no_warning(write, recwarn, unit):
+    rows = "".join(f"{i * i % 17}.5;{i // 2}.25{' ' * (1 + i % 2)}{unit}\n" for i in range(30))
+    assert load(write(f"x;weight\n{rows}")).classes is None
+    assert not recwarn.list
