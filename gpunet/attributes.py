@@ -32,6 +32,7 @@ class Strict(metaclass=_Answering):
 
     __slots__ = ()
     _guide: ClassVar[str] = "help(gn.Layer)"  # shows how to write a subclass
+    _set_by_init: ClassVar[frozenset[str]] = frozenset()  # attributes that a user's subclass may have forgotten to set
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
         """Explain the gpunet equivalent if an argument's name belongs to another framework."""
@@ -63,9 +64,14 @@ class Strict(metaclass=_Answering):
     if not TYPE_CHECKING:  # a type checker would accept every attribute name
 
         def __getattr__(self, name: str) -> Any:
-            """Explain the gpunet equivalent if the name belongs to another framework."""
+            """Explain a missing `super().__init__`, or the gpunet equivalent of a name of another framework."""
+            kind = type(self).__name__
+            if name in self._set_by_init and not is_own(type(self).__module__):
+                raise UnknownAttributeError(
+                    f"{kind} has no attribute {name!r}: call super().__init__(...) at the start of its __init__."
+                )
             if answer := equivalent_of(type(self), name):
-                raise UnknownAttributeError(f"{type(self).__name__} has no attribute {name!r}: {answer}.")
+                raise UnknownAttributeError(f"{kind} has no attribute {name!r}: {answer}.")
             return object.__getattribute__(self, name)  # raises the usual error, or that of a property of this name
 
     def __setattr__(self, name: str, value: Any) -> None:

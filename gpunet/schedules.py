@@ -257,6 +257,14 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     return lr if isinstance(lr, Schedule) else ConstantLR(lr)
 
 
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """Return the learning rate of a step; raise `ArgumentError` if the schedule does not return a number >= 0."""
+    lr = schedule(step)
+    if type(lr) is float and 0 <= lr < math.inf:
+        return lr
+    return real(f"{type(schedule).__name__}: the learning rate of step {step}", lr, 0, closed="left")
+
+
 def schedule_from_config(config: dict[str, Any], custom: Custom | None = None) -> Schedule:
     """Return the schedule of a configuration from `Schedule.config`; `custom` maps names to unregistered classes."""
     arguments = {

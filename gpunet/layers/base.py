@@ -54,6 +54,8 @@ class Layer(Versioned):
     """Whether a training step may be recorded. Set it to False in a layer that branches on array values, or that has
     state outside `buffers`."""
 
+    _set_by_init = frozenset(("params", "grads", "buffers", "_own"))
+
     params: Views
     grads: Views
     buffers: Views

@@ -20,7 +20,7 @@ from gpunet.optimizers.groups import Groups, Parts, checked
 from gpunet.optimizers.rule import Rule
 from gpunet.optimizers.step import ArrayStep, DeviceStep, HostStep
 from gpunet.registry import arguments_of
-from gpunet.schedules import Schedule, as_schedule
+from gpunet.schedules import Schedule, as_schedule, learning_rate
 from gpunet.tape import StepCounter
 
 
@@ -45,6 +45,8 @@ class Optimizer(Rule):
     """
 
     outside_the_step = frozenset(("steps", "lr", "schedule", "_given", "_schedule", "_step", "_step_versions"))
+
+    _set_by_init = frozenset(("weight_decay", "clip_norm", "clip_value", "groups", "counter", "_given", "_schedule"))
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Refuse parameters as the first argument, where PyTorch has them."""
@@ -88,7 +90,7 @@ class Optimizer(Rule):
     @property
     def lr(self) -> float:
         """The learning rate of the next step; setting it replaces the schedule by a constant rate."""
-        return self.schedule(self.steps)
+        return learning_rate(self.schedule, self.steps)
 
     @lr.setter
     def lr(self, lr: float) -> None:
@@ -118,7 +120,7 @@ class Optimizer(Rule):
             ArgumentError: `groups` don't match the parameters' names or the schedule, your own schedule does not
                 return a number >= 0, or your own rule has no `update_block` that takes its slots. Nothing changes then.
         """
-        real(f"{type(self._given).__name__}: the learning rate of step 0", self._given(0), 0, closed="left")
+        learning_rate(self._given, 0)
         self._check_update_block()
         Parts(self, model.store)
         if self._store is not None and self._store.optimizer is self:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gpunet.arguments import real
 from gpunet.errors import ArgumentError
 from gpunet.layers.store import FlatStore
-from gpunet.schedules import ConstantLR, Schedule
+from gpunet.schedules import ConstantLR, Schedule, learning_rate
 
 Groups = Mapping[str, Mapping[str, float]]
 """Settings by the name of a parameter, or by a pattern of names."""
@@ -84,7 +84,7 @@ class Parts:
 
     def table(self, schedule: Schedule, steps: range) -> list[list[float]]:
         """Return the learning rates of the steps, one list for each of `rates`."""
-        own = [schedule(step) for step in steps]
+        own = [learning_rate(schedule, step) for step in steps]
         if self.rates == [None]:
             return [own]
         if isinstance(schedule, ConstantLR):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
+from numbers import Real
 
 import numpy as np
 
 from gpunet import native
+from gpunet.arguments import shown
 from gpunet.cuda import CTYPES, Kernel
 from gpunet.device import Array
 from gpunet.errors import ArgumentError
@@ -54,8 +56,13 @@ class ArrayStep:
         self.progress = Progress(optimizer, store.device, np.dtype(np.float64), self.parts, progress)
         with store.device.activate():
             self.average = ArrayAverage(store, self.block)
-            shape = len(self.parts.ranges), len(optimizer.step_numbers(0.0, 1))
-            self.numbers = store.device.xp.empty(shape, store.params.dtype)
+            numbers = optimizer.step_numbers(0.0, 1)
+            if not isinstance(numbers, tuple | list) or not all(isinstance(number, Real) for number in numbers):
+                raise ArgumentError(
+                    f"{type(optimizer).__name__}.step_numbers must return a tuple of numbers, such as (lr,), got "
+                    f"{shown(numbers)}."
+                )
+            self.numbers = store.device.xp.empty((len(self.parts.ranges), len(numbers)), store.params.dtype)
             self.blocks = list(_cut(store, self.parts, self.block or len(store.params)))
 
     def __call__(self) -> None:

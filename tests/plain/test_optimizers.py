@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
-from gpunet.errors import ArgumentError, StateError
+from gpunet.errors import ArgumentError, StateError, UnknownAttributeError
 from gpunet.optimizers import BLOCK, OPTIMIZERS, Optimizer
 
 STEPS = 6
@@ -370,3 +370,34 @@ def test_a_schedule_that_does_not_return_a_rate_is_refused_when_its_optimizer_is
     own = type("Own", (gn.schedules.Schedule,), {"__call__": lambda self, step: rate})
     with pytest.raises(ArgumentError, match=r"^Own: the learning rate of step 0 must"):
         gn.SGD(own()).attach(gn.MLP([2, 2]))
+
+
+@pytest.mark.parametrize("rate", [None, -1.0, math.nan, math.inf, np.ones(2)], ids=repr)
+def test_a_schedule_that_returns_no_rate_in_a_later_step_is_refused(rate):
+    own = type("Own", (gn.schedules.Schedule,), {"__call__": lambda self, step: rate if step else 0.1})
+    optimizer = gn.SGD(own()).attach(gn.MLP([2, 2]))
+    optimizer.step()
+    with pytest.raises(ArgumentError, match=r"^Own: the learning rate of step 1 must"):
+        optimizer.step()
+    with pytest.raises(ArgumentError, match=r"^Own: the learning rate of step 1 must"):
+        optimizer.lr  # noqa: B018
+
+
+@pytest.mark.parametrize("numbers", [0.1, "a", ("a",), None])
+def test_a_rule_whose_step_numbers_are_no_tuple_of_numbers_is_refused(numbers):
+    methods = {"step_numbers": lambda self, lr, step: numbers, "update_block": lambda self, numbers, p, g, t, u: None}
+    own = type("Own", (gn.optimizers.Optimizer,), methods)(0.1).attach(gn.MLP([2, 2]))
+    said = f"Own.step_numbers must return a tuple of numbers, such as (lr,), got {numbers!r}."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(said)}$"):
+        own.step()
+
+
+def test_a_rule_without_the_constructor_of_its_base_class_is_refused_with_the_missing_call():
+    class Own(gn.optimizers.Optimizer):
+        def __init__(self):
+            self.rate = 1
+
+        def update_block(self, numbers, p, g, t, u): ...
+
+    with pytest.raises(UnknownAttributeError, match=r"^Own has no attribute '.*': call super\(\)\.__init__\(\.\.\.\)"):
+        gn.Trainer(gn.MLP([2, 2]), optimizer=Own()).fit(np.zeros((4, 2)), [0, 1, 0, 1])

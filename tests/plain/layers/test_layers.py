@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunet as gn
-from gpunet.errors import ArgumentError, DTypeError, ShapeError, StateError
+from gpunet.errors import ArgumentError, DTypeError, ShapeError, StateError, UnknownAttributeError
 from gpunet.layers.stack import Stack
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
@@ -285,3 +285,13 @@ def test_a_layer_may_also_derive_from_another_class_that_counts_its_subclasses()
         pass
 
     assert derived == [Own]
+
+
+@pytest.mark.parametrize("use", [gn.Sequential, lambda layer: layer.device, gn.Adam().attach])
+def test_a_layer_without_the_constructor_of_its_base_class_is_refused_with_the_missing_call(use):
+    class Own(gn.Layer):
+        def __init__(self):
+            self.rate = 1
+
+    with pytest.raises(UnknownAttributeError, match=r"^Own has no attribute '.*': call super\(\)\.__init__\(\.\.\.\)"):
+        use(Own())
