@@ -47,6 +47,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
 def listed(choices: Iterable[object]) -> str:
     """Return two or more choices for an error message: "'a', 'b' or 'c'"."""
     *others, last = map(repr, choices)

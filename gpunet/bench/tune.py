@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
+from gpunet.arguments import counted
 from gpunet.bench import gate
 from gpunet.bench.case import Call, Case, DType, Prepare, blank
 from gpunet.bench.cases.matmul import matmul_case
@@ -35,7 +36,7 @@ class Choice(NamedTuple):
     splits: int
 
     def __str__(self) -> str:
-        return f"{self.tile}, {self.splits} split{'s' if self.splits > 1 else ''}"
+        return f"{self.tile}, {counted(self.splits, 'split')}"
 
 
 @dataclass(frozen=True)

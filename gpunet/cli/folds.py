@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.cli import recipe
 from gpunet.cli.answers import as_csv
 from gpunet.cli.options import described_device, json_line, number_text, results_table
@@ -34,7 +35,7 @@ def cross_validate(settings: Settings, folds: int, folder: Path, say: Callable[[
     say(f"device  {described_device(settings.device)}")
     source = Source(settings)
     if folds > len(source.y):
-        raise ArgumentError(f"--folds {folds}: there are only {len(source.y)} rows.")
+        raise ArgumentError(f"--folds {folds}: the data has only {counted(len(source.y), 'row')}.")
     divisions = list(_divisions(source.y, folds, validation))
     for rows in divisions:
         check_defined(settings.metric, source.y[rows["validation"]], source.classes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import click
 import numpy as np
 
-from gpunet.arguments import printable
+from gpunet.arguments import counted, printable
 from gpunet.data import Dataset
 from gpunet.data.labels import label_indices, listing
 from gpunet.data.table.units import in_unit
@@ -61,7 +61,7 @@ def described(parts: Mapping[str, Dataset]) -> str:
     unit = "" if train.schema is None else in_unit(train.schema.target_form)
     kind = f"values to predict{unit}" if train.classes is None else f"{len(train.classes)} classes"
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    text = f"data    {printable(train.name)}: {train.X.shape[1]} features, {kind}; {sizes}\n"
+    text = f"data    {printable(train.name)}: {counted(train.X.shape[1], 'feature')}, {kind}; {sizes}\n"
     return text if train.schema is None else f"{text}read    {train.found}\n\n{train.schema.describe()}\n"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
+from gpunet.arguments import counted
 from gpunet.cli import recipe, run
 from gpunet.cli.folds import cross_validate
 from gpunet.cli.options import described_device, device_option, json_line, json_option, results_table
@@ -141,7 +142,9 @@ def _train(
         return
     trainer.model.save(folder / MODEL)
     if trainer.history.stopped == "interrupted":
-        click.echo(f"Interrupted after {trainer.epoch} epochs. To resume:\n{run.resume_command(folder)}", err=True)
+        click.echo(
+            f"Interrupted after {counted(trainer.epoch, 'epoch')}. To resume:\n{run.resume_command(folder)}", err=True
+        )
         ctx.exit(INTERRUPTED)
     if find_spec("matplotlib"):
         trainer.history.plot(folder / run.HISTORY_PLOT)
@@ -178,7 +181,7 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
         click.echo(f"\n{results_table(results)}")
         if trainer.model.task == "classification" and (settings.label_smoothing or settings.class_weight):
             click.echo("(best epoch; this loss has no label smoothing and no class weights, unlike that of the curves)")
-        click.echo(f"\n{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{why}, {seconds:.1f} s; see {folder}")
+        click.echo(f"\n{counted(trainer.epoch, 'epoch')}{why}, {seconds:.1f} s; see {folder}")
     held_out = parts["validation"]
     if warning := never_predicted(class_scores(trainer.model, held_out.X, held_out.y), settings.class_weight):
         click.echo(warning, err=True)
@@ -231,8 +234,8 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
     settings = replace(begun, **{name: ctx.params[name] for name in given & {"epochs", "device"}})
     if begun.schedule in recipe.ENDING and settings.epochs != begun.epochs:
         raise ArgumentError(
-            f"--epochs: the learning rate reaches 0 after {begun.epochs} epochs; start a new run with --epochs "
-            f"{settings.epochs}, or with --schedule constant, which can be prolonged."
+            f"--epochs: the learning rate reaches 0 after {counted(begun.epochs, 'epoch')}; start a new run with "
+            f"--epochs {settings.epochs}, or with --schedule constant, which can be prolonged."
         )
     return settings
 
@@ -245,7 +248,7 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
         trainer.stop("early stopping")
     elif left <= 0:
         more = "" if settings.schedule in recipe.ENDING else " A larger --epochs prolongs it."
-        click.echo(f"Nothing to do: the run has completed its {trainer.epoch} epochs.{more}", err=True)
+        click.echo(f"Nothing to do: the run has completed its {counted(trainer.epoch, 'epoch')}.{more}", err=True)
     if ended or left <= 0:
         stopper.on_fit_end(trainer)  # restores the best weights; the checkpoint holds both them and the last ones
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.cuda.arithmetic import evaluate
 from gpunet.cuda.source import (
     CTYPES,
@@ -59,7 +60,9 @@ class Signature:
         """
         if len(args) != len(self.parameters):
             names = ", ".join(p.name for p in self.parameters)
-            raise ArgumentError(f"{self.name}: {len(args)} arguments given, {len(self.parameters)} expected: {names}.")
+            raise ArgumentError(
+                f"{self.name}: {counted(len(args), 'argument')} given, {len(self.parameters)} expected: {names}."
+            )
         given = list(zip(self.parameters, args, strict=True))
         dtype = next(
             (a.dtype for p, a in given if p.ctype == "T" and p.pointer and hasattr(a, "dtype")), DTYPES["float"]

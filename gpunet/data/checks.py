@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gpunet.arguments import counted
 from gpunet.data.frames import column_array, frame_array, frame_columns, is_column, unusable
 from gpunet.device import on_device
 from gpunet.errors import DataError, DTypeError, ShapeError
@@ -81,7 +82,9 @@ def check_row_weights(weight: Any, n: int, name: str = "weight") -> np.ndarray:
     """Check sample weights like `check_weights`, but allow all of a batch to be zero."""
     array = check_one_dimension(real_array(weight, name), name)
     if len(array) != n:
-        raise ShapeError(f"{name} has {len(array)} entries for {n} samples; pass one for each sample.")
+        raise ShapeError(
+            f"{name} has {counted(len(array), 'number')} for {counted(n, 'sample')}; pass one for each sample."
+        )
     array = _finite_floats(array, name)
     if array.min() < 0:
         number, place = first_element(array, array < 0)
@@ -207,4 +210,4 @@ def first_element(array: np.ndarray, mask: np.ndarray) -> tuple[Any, str]:
 
 
 def _per_sample(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} feature(s)" if len(shape) == 1 else f"samples of shape {shape}"
+    return f"{counted(shape[0], 'feature')}" if len(shape) == 1 else f"samples of shape {shape}"

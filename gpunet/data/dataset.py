@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import counted
 from gpunet.data.labels import Task
 from gpunet.data.table.schema import TableSchema
 from gpunet.data.table.tables import Table
@@ -47,9 +48,10 @@ class Dataset:
 
     def __repr__(self) -> str:
         what = f"values of shape {self.y.shape[1:]}" if self.classes is None else f"{len(self.classes)} classes"
-        test = f", {len(self.test):,} test rows" if self.test is not None else ""
+        test = f", {counted(len(self.test), 'test row')}" if self.test is not None else ""
         name = f" {self.name!r}" if self.name else ""
-        return f"<Dataset{name}: {len(self):,} rows of shape {self.X.shape[1:]} in {self.X.dtype}, {what}{test}>"
+        rows = counted(len(self), "row")
+        return f"<Dataset{name}: {rows} of shape {self.X.shape[1:]} in {self.X.dtype}, {what}{test}>"
 
     @property
     def task(self) -> Task:

@@ -9,6 +9,7 @@ from operator import add
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gpunet.arguments import counted
 from gpunet.errors import ArgumentError, DataError
 
 
@@ -58,10 +59,8 @@ def split_indices(y: int | ArrayLike, fractions: Sequence[float], *, seed: int) 
     if not all(indices.size for indices in parts):
         found = ", ".join(str(indices.size) for indices in parts)
         classes = len(_classes(y, order))
-        of_classes = f" of {classes} classes" if classes > 1 else ""
-        raise DataError(
-            f"{part.size} samples{of_classes} would be divided into parts of {found}; more samples are needed."
-        )
+        samples = counted(part.size, "sample") + (f" of {classes} classes" if classes > 1 else "")
+        raise DataError(f"{samples} would be divided into parts of {found}; more samples are needed.")
     return parts
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet import versions
+from gpunet.arguments import counted
 from gpunet.cuda import MAX_ELEMENTS
 from gpunet.default_device import current_device
 from gpunet.device import Device
@@ -179,7 +180,7 @@ def default_plan(kernel: str, product: Product, batch: int, processors: int) -> 
     )
     splits = _splits(blocks, product.k, tile.bk, processors)
     split_k = f" in {splits} splits" if splits > 1 else ""
-    return MatmulPlan(kernel, tile, splits, f"{blocks} blocks{split_k} for {processors} SMs")
+    return MatmulPlan(kernel, tile, splits, f"{counted(blocks, 'block')}{split_k} for {processors} SMs")
 
 
 def _splits(blocks: int, k: int, depth: int, processors: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.errors import ArgumentError, DTypeError
 from gpunet.simulator.structs import BufferArgument
 
@@ -57,7 +58,7 @@ def parameter(name: str, code: str) -> Parameter:
 def pack(kernel: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> tuple[list[Any], list[BufferArgument]]:
     """Return the arguments as ctypes objects, and the buffers among them; raise like `RawKernel`."""
     if len(args) != len(parameters):
-        raise ArgumentError(f"kernel {kernel}: takes {len(parameters)} arguments, got {len(args)}.")
+        raise ArgumentError(f"kernel {kernel}: takes {counted(len(parameters), 'argument')}, got {len(args)}.")
     values: list[Any] = []
     buffers = []
     for p, arg in zip(parameters, args, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.errors import ArgumentError, DataError
 from gpunet.training.given import FitOptions
 from gpunet.training.protocol import Training
@@ -78,7 +79,7 @@ def check_batches(training: Training, shape: tuple[int, ...], batch_size: int, d
             remedy = f"a batch_size of at least {least}"
         raise ArgumentError(
             f"fit: a batch of {min(sizes)}, but the model needs at least {least} rows per batch, for example for batch "
-            f"norm. There are {rows} rows{done} in batches of {batch_size}; use {remedy}."
+            f"norm. The data has {counted(rows, 'row')}{done} in batches of {batch_size}; use {remedy}."
         )
     for count in sizes:
         training.ranks.rows(count)
@@ -98,4 +99,4 @@ def first_row(training: Training, rows: int | None) -> int:
     if not training.position or rows in (None, training.rows):
         return training.position
     had = training.rows or "batches of an iterable"
-    raise DataError(f"X: {rows} rows, but the interrupted epoch had {had}. Give the same data.")
+    raise DataError(f"X: {counted(rows, 'row')}, but the interrupted epoch had {had}. Give the same data.")

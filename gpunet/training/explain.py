@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.cuda import Launch
 from gpunet.native import Program
 from gpunet.ops.tiles import Tile
@@ -52,7 +53,7 @@ class Explanation(NamedTuple):
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         aligned = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<<>>", widths, strict=True)).format
         work = sum(node.flops or 0 for node in self.nodes)
-        count = f"{len(self.nodes)} node{'s' * (len(self.nodes) != 1)}"
+        count = counted(len(self.nodes), "node")
         total = f"{count}, {work:,} FLOPs per step, buffers of {self.arena_bytes:,} bytes in one allocation"
         return "\n".join([*(aligned(*row).rstrip() for row in rows), total, self.executor])
 
@@ -78,7 +79,7 @@ def native_nodes(program: Program) -> Iterator[Node]:
         tasks = phase.tasks(program.threads)
         for node in phase.nodes:
             count = sum(any(node is own for own, *_ in task) for task in tasks)
-            tasks_by = f"{count} task{'s' * (count != 1)} by {phase.division.lower()}"
+            tasks_by = f"{counted(count, 'task')} by {phase.division.lower()}"
             choice = "one thread" if phase.division == "WHOLE" else tasks_by
             shapes = tuple(a.shape for a in node.args if isinstance(a, np.ndarray))
             yield Node(node.kernel.name, shapes, choice, *node.cost)

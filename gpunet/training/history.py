@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from gpunet import html
+from gpunet.arguments import counted
 from gpunet.attributes import Strict
 from gpunet.errors import ArgumentError, StateError
 from gpunet.training.plots import figure
@@ -75,7 +76,7 @@ class History(Strict):
         return {column: self[column] for column in self.columns}
 
     def __repr__(self) -> str:
-        parts = [f"{len(self)} epoch{'' if len(self) == 1 else 's'}"]
+        parts = [counted(len(self), "epoch")]
         if self.epochs:
             parts.append("last: " + ", ".join(f"{name}={value:.4g}" for name, value in self.last.items()))
         if self.stopped:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpunet import random
+from gpunet.arguments import counted
 from gpunet.data.iterables import check_iterable
 from gpunet.errors import StateError
 from gpunet.habits import explains_unknown_arguments
@@ -157,8 +158,7 @@ class Inspection(Versioned):
         return checkpoint.load(cls, path, callbacks, metrics, distributed, checked(custom))
 
     def __repr__(self) -> str:
-        epochs = f"{self.epoch} epoch{'' if self.epoch == 1 else 's'}"
-        return f"<Trainer: {epochs} of {self.model!r} with {self.loss!r} and {self.optimizer!r}>"
+        return f"<Trainer: {counted(self.epoch, 'epoch')} of {self.model!r} with {self.loss!r} and {self.optimizer!r}>"
 
     def __getstate__(self) -> Any:
         raise StateError(

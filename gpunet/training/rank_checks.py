@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.training.protocol import Training
 
 
@@ -27,12 +28,12 @@ def rank_description(trainer: Training, arrays: Sequence[np.ndarray], options: M
         "the model": f"{model!r} with parameters {shapes} of {model.dtype}",
         "the frozen layers": [path for path, leaf in model.leaves().items() if not leaf.trainable],
         "the loss": repr(trainer.loss),
-        "the optimizer": f"{type(optimizer).__name__} {optimizer.config()} after {optimizer.steps} steps",
+        "the optimizer": f"{type(optimizer).__name__} {optimizer.config()} after {counted(optimizer.steps, 'step')}",
         "the seed": trainer.seed,
         "the precision": trainer.precision,
         "the decay of the moving average": trainer.ema,
         "the device": model.device.name.partition(":")[0],
-        "the position in training": f"{trainer.position} rows of epoch {trainer.epoch + 1}",
+        "the position in training": f"{counted(trainer.position, 'row')} of epoch {trainer.epoch + 1}",
         "the number of rows": len(arrays[0]) if arrays else 0,
         "the checksum of the data": digest.hexdigest()[:16],
         **options,

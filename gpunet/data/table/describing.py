@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from gpunet.arguments import shortened
+from gpunet.arguments import counted, shortened
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
 from gpunet.data.table.numerals import canonical
@@ -48,7 +48,7 @@ def near_duplicates(name: str, texts: Sequence[str]) -> str:
     same = [group for group in spellings.values() if len(group) > 1]
     if not same:
         return ""
-    more = f" (and {len(same) - 1} more such groups)" if same[1:] else ""
+    more = f" (and {counted(len(same) - 1, 'more such group')})" if same[1:] else ""
     found = f"{listing(sorted(same[0]))} differ only in case or blanks{more}, and are kept apart"
     return f"column {name!r}: {found}; if they mean the same, write them alike in the file."
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunet.arguments import counted
 from gpunet.data.labels import listing
 from gpunet.data.table.columns import Column
 from gpunet.data.table.dates import example
@@ -41,8 +42,7 @@ def complete_rows(table: Table, columns: Sequence[Column]) -> np.ndarray:
         if column.role != "category" and column.name in table.frame:
             whole &= ~np.isnan(column.read(table).numbers)
     if left_out := int(np.sum(~whole)):
-        count = f"{left_out:,} of {len(table):,} rows lack a number or a date and are left out"
-        warn(f"{table.name}: {count}.")
+        warn(f"{table.name}: left out {left_out:,} of {counted(len(table), 'row')} for lack of a number or a date.")
     return np.flatnonzero(whole)
 
 

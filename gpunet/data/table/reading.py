@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gpunet.arguments import counted
 from gpunet.data.table.cells import BLANKS, reader
 from gpunet.data.table.opening import UNPACKING_ERRORS, Source
 from gpunet.data.table.parquet import is_parquet, pandas_module, read_parquet
@@ -209,12 +210,8 @@ def _check_widths(source: Source, format: Format) -> None:
         if len(cells) != width:
             whose = "the header" if format.header else "the first row"
             raise DataError(
-                f"{source.name}, line {line}: {_counted(len(cells), 'value')}, {whose} has {_counted(width, 'column')}."
+                f"{source.name}, line {line}: {counted(len(cells), 'value')}, {whose} has {counted(width, 'column')}."
             )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + "s" * (count != 1)
 
 
 def _line(source: Source, format: Format, row: int) -> int:

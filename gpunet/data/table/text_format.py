@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
+from gpunet.arguments import counted
 from gpunet.data.table.cells import BLANKS
 from gpunet.errors import ArgumentError
 
@@ -90,5 +91,5 @@ class Format:
             {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
             "header" if self.header else "no header",
         ]
-        parts += [f"{self.comments} comment lines"] * bool(self.comments)
+        parts += [counted(self.comments, "comment line")] * bool(self.comments)
         return ", ".join(parts + [f"row names as {self.names[0]!r}"] * self.row_names)

@@ -34,6 +34,9 @@ const char* report_findings();
 // Returns a placeholder for the code at `offset` in the kernel's library, which engine.py replaces by file and line.
 std::string place_text(uint32_t offset);
 
+// Returns "1 byte" or "2 bytes".
+inline std::string bytes_text(uint64_t count) { return std::to_string(count) + (count == 1 ? " byte" : " bytes"); }
+
 // Records an error of the launch, unless a thread was stopped before, because that explains the error.
 void record_failure(const std::string& text);
 

@@ -18,7 +18,7 @@ std::string by_whom(const Access& access, uint32_t place) {
 }
 
 std::string described(const MemoryAccess& a, const Access& by) {
-  return ": " + kind_of(a.write, a.atomic) + " of " + std::to_string(a.bytes) + " bytes" + by_whom(by, a.place) + ": ";
+  return ": " + kind_of(a.write, a.atomic) + " of " + bytes_text(a.bytes) + by_whom(by, a.place) + ": ";
 }
 
 std::string race(const MemoryAccess& a, const Access& now, const Access& other) {
@@ -47,7 +47,7 @@ std::string nearest(const char* address) {
     const int64_t offset = address - begin, gap = offset < 0 ? -offset : offset - bytes;
     if (gap < 0 || gap >= smallest) return;
     smallest = gap;
-    text = "byte " + std::to_string(offset) + " of " + name + ", which has " + std::to_string(bytes) + " bytes";
+    text = "byte " + std::to_string(offset) + " of " + name + ", which has " + bytes_text(bytes);
   };
   for (const BufferArgument* b = launch->buffers; b != launch->buffers + launch->buffer_count; ++b)
     consider(b->name, b->begin, b->bytes);

@@ -44,7 +44,7 @@ std::string nearest_array(uint64_t address) {
     nearest = b, least = distance, past = address >= end;
   }
   if (!nearest) return "";
-  return ", " + std::to_string(least) + (past ? " bytes past the end of " : " bytes before ") + nearest->name + ",";
+  return ", " + bytes_text(least) + (past ? " past the end of " : " before ") + nearest->name + ",";
 }
 
 std::string description() {

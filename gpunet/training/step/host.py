@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import native
+from gpunet.arguments import counted
 from gpunet.device import Array
 from gpunet.recording import NotRecordableError, do, note, recording
 from gpunet.tape import Tape
@@ -133,7 +134,7 @@ class NativeExecutor(NumpyExecutor):
         threads = max((program.threads for program in programs), default=1)
         calls = "" if len(programs) == len(self._segments) else "; NumPy calls where an operation has no C++ kernel"
         products = "products by NumPy" if blas is None else f"products by {blas.path}"
-        how_many = f"{len(programs)} program{'s' * (len(programs) != 1)}"
+        how_many = counted(len(programs), "program")
         summary = f"native: C++ nodes in {how_many}{calls}; threads: {threads}; {products}"
         return Explanation(described, self._arena_bytes, summary)
 

@@ -34,3 +34,10 @@ def test_many_warnings_do_not_hide_an_error():
     assert {(finding.grade, finding.kind) for finding in found} == {("warning", "race")}
     found = inspect(source.replace("s[199] = 199", "s[199] = threadIdx.x"), (1,), (64,), np.zeros(128, np.float32))
     assert ("error", "race") in {(finding.grade, finding.kind) for finding in found}
+
+
+def test_one_byte_is_singular():
+    source = 'extern "C" __global__ void k(char* x) { x[threadIdx.x + 1] = 1; }'
+    (finding,) = inspect(source, (1,), (1,), np.zeros(1, np.int8))
+    assert "write of 1 byte at" in finding.text
+    assert "which has 1 byte" in finding.text

@@ -280,7 +280,7 @@ def test_rows_without_a_number_are_dropped_from_all_parts_if_asked(invoke, titan
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("ignored columns") == 1
     complete = pandas.read_csv(titanic)["Age"].notna().sum()
-    left_out = f"{400 - complete} of 400 rows lack a number or a date and are left out"
+    left_out = f"left out {400 - complete} of 400 rows for lack of a number or a date"
     assert result.stderr.count(left_out) == 1
     result = invoke("evaluate", tmp_path / "run" / "model.safetensors", titanic, "--json")
     assert json.loads(result.stdout)["rows"] == complete

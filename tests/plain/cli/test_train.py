@@ -228,7 +228,7 @@ def test_resume_of_a_complete_run_says_that_there_is_nothing_to_do(invoke, flowe
 
 def test_a_run_whose_schedule_has_ended_cannot_be_extended(invoke, refused, flowers, tmp_path):
     invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
-    assert "the run has completed its 1 epochs.\n" in invoke("train", "--resume", tmp_path / "run").stderr
+    assert "the run has completed its 1 epoch.\n" in invoke("train", "--resume", tmp_path / "run").stderr
     message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
     assert "--epochs: the learning rate reaches 0 after 1 epochs; start a new run" in message
 
@@ -631,7 +631,7 @@ def test_undefined_scores_of_folds_are_left_out_of_mean_and_sd(invoke, tmp_path,
 def test_more_folds_than_rows_are_refused(invoke, flowers, tmp_path):
     result = invoke("train", flowers, "--folds", 500, "--out", tmp_path / "run")
     assert result.exit_code == 2
-    assert result.stderr.endswith("Error: --folds 500: there are only 150 rows.\n")
+    assert result.stderr.endswith("Error: --folds 500: the data has only 150 rows.\n")
 
 
 @pytest.mark.parametrize("command", [("predict", "flowers.csv"), ("evaluate", "flowers.csv"), ("export", "model.onnx")])

@@ -204,7 +204,7 @@ def test_labels_that_are_not_one_dimensional_raise():
 
 def test_weights_must_be_finite_not_negative_and_not_all_zero():
     assert check_weights([0, 1, 2], 3).tolist() == [0, 1, 2]
-    with pytest.raises(ShapeError, match="3 entries for 4 samples"):
+    with pytest.raises(ShapeError, match="3 numbers for 4 samples"):
         check_weights([0, 1, 2], 4)
     with pytest.raises(DataError, match=r"weight is -1\.0 at row 1"):
         check_weights([1, -1], 2)

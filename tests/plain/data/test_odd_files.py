@@ -185,6 +185,7 @@ LINES = {
     "a short row without a header": Odd(
         "1.5,a,p\n2.5,q\n", error=("line 2", "2 values", "the first row has 3 columns")
     ),
+    "a comment at the top": Odd("# made by hand\n" + PLAIN, ROLES, X=FEATURES, found=("1 comment line",)),
     "comments at the top": Odd("# made by hand\n# in May\n" + PLAIN, ROLES, X=FEATURES, found=("2 comment lines",)),
     "a header after a comment sign": Odd("# x, c, y\n1.5,a,p\n2.5,b,q\n4.5,a,p\n", ROLES, X=FEATURES),
     "a comment among the rows": Odd("x,c,y\n1.5,a,p\n# half\n2.5,b,q\n", error=("line 3", "1 value")),

@@ -144,7 +144,7 @@ def test_missing_error_rejects_missing_numbers_in_training_and_prediction():
 
 def test_missing_drop_removes_rows_from_training_and_evaluation(write):
     path = write("x,y\n1,a\n,b\n3,b\n4,a\n")
-    left_out = "1 of 4 rows lack a number or a date and are left out"
+    left_out = "left out 1 of 4 rows for lack of a number or a date"
     with pytest.warns(GpunetWarning, match=left_out):
         whole = LabelledTable.read(path, None, None, TableOptions(missing="drop"))
     data = whole.dataset()
@@ -712,7 +712,7 @@ def test_texts_that_differ_only_in_case_or_blanks_give_a_warning(write):
     with pytest.warns(GpunetWarning) as caught:
         load(write(f"x,town,bought\n{rows}"))
     (town,) = (str(each.message) for each in caught if "'town'" in str(each.message))
-    assert "'BERN', 'Bern' differ only in case or blanks (and 1 more such groups), and are kept apart" in town
+    assert "'BERN', 'Bern' differ only in case or blanks (and 1 more such group), and are kept apart" in town
     (bought,) = (str(each.message) for each in caught if "'bought'" in str(each.message))
     assert "'Yes', 'yes' differ only in case" in bought
 

@@ -78,7 +78,7 @@ BAD_WEIGHTS = {
     "NaN": (put(np.ones(60), np.nan), DataError, "sample_weight is nan at row 7"),
     "all zero": (np.zeros(60), DataError, "sample_weight is zero for every sample"),
     "overflowing": (np.full(60, 1e307), DataError, "sample_weight: the sum of the weights overflows"),
-    "shorter": (np.ones(59), ShapeError, "sample_weight has 59 entries for 60 samples"),
+    "shorter": (np.ones(59), ShapeError, "sample_weight has 59 numbers for 60 samples"),
     "a column": (np.ones((60, 1)), ShapeError, "sample_weight has shape (60, 1); expected (samples,)"),
 }
 BAD_OPTIONS = {

@@ -277,7 +277,7 @@ class TestValidation:
     @pytest.mark.parametrize(
         ("weight", "error", "message"),
         [
-            (WEIGHT[:9], ShapeError, "^validation: sample_weight has 9 entries for 60 samples"),
+            (WEIGHT[:9], ShapeError, "^validation: sample_weight has 9 numbers for 60 samples"),
             (-WEIGHT, DataError, "^validation: sample_weight is -.* at row 0"),
             (0 * WEIGHT, DataError, "^validation: sample_weight is zero for every sample"),
         ],

@@ -30,7 +30,7 @@ def refused(trainer, X, y, said, **options):
 
 ONE = re.escape(
     "fit: a batch of 1, but the model needs at least 2 rows per batch, for example for batch norm. "
-    "There are 129 rows in"
+    "The data has 129 rows in"
 )
 
 
