@@ -230,7 +230,7 @@ def test_a_run_whose_schedule_has_ended_cannot_be_extended(invoke, refused, flow
     invoke("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
     assert "the run has completed its 1 epoch.\n" in invoke("train", "--resume", tmp_path / "run").stderr
     message = refused("train", "--resume", tmp_path / "run", "--epochs", 2)
-    assert "--epochs: the learning rate reaches 0 after 1 epochs; start a new run" in message
+    assert "--epochs: the learning rate reaches 0 after 1 epoch; start a new run" in message
 
 
 def test_a_resumed_run_has_no_results_until_it_ends(invoke, flowers, tmp_path, monkeypatch):
