@@ -132,6 +132,7 @@ OF_CLASSES = {
     },
     "Loss": {
         "forward": "loss.value(prediction, y) returns the loss",
+        "weight": "gn.CrossEntropyLoss(class_weight='balanced') weighs classes, fit(sample_weight=...) weighs rows",
     },
     "Model": dict.fromkeys(("history", "loss", "optimizer"), _PARTS) | {"classes_": "model.classes has their names"},
     "Optimizer": {
@@ -142,6 +143,11 @@ OF_CLASSES = {
         "minimize": _TRAINS,
         "param_groups": "gn.Adam(groups={'*.bias': {'lr': 0.01}}) sets the rate of some parameters",
         "state_dict": f"optimizer.state() returns its state, without the arrays; {_FILES}",
+    },
+    "Schedule": {
+        "get_last_lr": "schedule(step) returns the learning rate of a step",
+        "step": "not needed: schedule(step) returns the learning rate, and the optimizer counts the steps",
+        **dict.fromkeys(("load_state_dict", "state_dict"), _FILES),
     },
     "Tape": dict.fromkeys(("load", "saved"), "use tape.restore(layer)"),
     "Trainer": {

@@ -13,6 +13,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from gpunet.arguments import counted
 from gpunet.data import check_weights
 from gpunet.errors import ArgumentError, DataError, GpunetWarning, warn
 from gpunet.schedules import ConstantLR
@@ -178,8 +179,8 @@ class HasSolvers(HasNetwork):
         self.n_iter_ = min(found.nit, self.max_iter)
         if found.status:
             warn(
-                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {found.message}. Increase max_iter "
-                f"({self.max_iter}), or scale the features.",
+                f"lbfgs failed to converge after {counted(self.n_iter_, 'iteration')}: {found.message}. Increase "
+                f"max_iter ({self.max_iter}) or max_fun ({self.max_fun}), or scale the features.",
                 ConvergenceWarning,
             )
         self.loss_ = float(found.fun)

@@ -100,7 +100,8 @@ def test_a_user_layer_may_also_be_an_abstract_class():
 
 @pytest.mark.parametrize("kind", [key for key in OF_CLASSES if key != "Tape"])
 def test_names_for_one_class_are_unknown_to_it(kind):
-    made = {"History": gn.History, "Loss": gn.MSELoss, "Model": net, "Optimizer": gn.Adam}.get(kind, PARTS["trainer"])()
+    makers = {"History": gn.History, "Model": net, "Schedule": lambda: gn.ConstantLR(0.1), **PARTS}
+    made = (makers.get(kind) or makers[kind.lower()])()
     for name, answer in OF_CLASSES[kind].items():
         with pytest.raises(UnknownAttributeError) as caught:
             getattr(made, name)
