@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gpunet.errors import ArgumentError, UnknownAttributeError
-from gpunet.habits import ARGUMENTS, check_arguments, equivalent_of
+from gpunet.habits import check_arguments, equivalent_of
 
 
 class _Answering(ABCMeta):
@@ -35,10 +35,13 @@ class Strict(metaclass=_Answering):
     _set_by_init: ClassVar[frozenset[str]] = frozenset()  # attributes that a user's subclass may have forgotten to set
 
     def __new__(cls, *args: Any, **given: Any) -> Self:
-        """Explain the gpunet equivalent if an argument's name belongs to another framework."""
-        if not ARGUMENTS.keys().isdisjoint(given):
+        """Explain which arguments the class takes if the given ones do not match."""
+        if args or given:  # copy and pickle call it without arguments
             check_arguments(cls.__init__, cls.__name__, (None, *args), given)
         return super().__new__(cls)
+
+    def __init__(self) -> None:
+        super().__init__()  # without this method, classes that define none would accept any arguments
 
     def _not_implemented(self, method: str) -> NotImplementedError:
         """Return the error for an abstract method that a derived class did not implement."""

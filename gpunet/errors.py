@@ -37,7 +37,7 @@ class DeviceError(GpunetError, RuntimeError):
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
-    """A device has not enough memory."""
+    """A device does not have enough memory."""
 
 
 class DeviceMismatchError(DeviceError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -171,18 +172,29 @@ OF_CLASSES = {
 _RATE = "give it to the optimizer as lr=: gn.Adam(lr=0.001)"
 
 ARGUMENTS = {
+    "approximate": "gn.GELUTanh() is the approximation by tanh",
     "batchsize": "write batch_size=",
     "callbacks": "give them to the Trainer: gn.Trainer(model, callbacks=[...])",
     "class_weight": "give it to the loss: gn.Trainer(model, loss=gn.CrossEntropyLoss(class_weight='balanced'))",
     "criterion": "write loss=",
+    "device": "model.to('cuda') moves a model; with gn.use_device('cuda') creates it there",
+    "epsilon": "write eps=",
+    "hidden_layer_sizes": "gn.MLP takes all sizes in one list: gn.MLP([inputs, hidden, outputs])",
+    "inplace": "leave it out; layers do not change their input",
+    "kernel_initializer": "write init=",
     "learning_rate": _RATE,
     "lr": _RATE,
     "metrics": "give them to the Trainer: gn.Trainer(model, metrics={'auc': gn.metrics.roc_auc})",
     "params": "make the optimizer without parameters; the Trainer attaches it to its model",
+    "rate": "write p=",
+    "reduction": "leave it out; losses return the mean over the batch",
     "rng": "gn.Trainer and gn.MLP take seed=, a layer such as gn.Linear takes rng=",
+    "units": "gn.Linear takes in_features and out_features",
+    "use_bias": "write bias=",
     "validation_data": "write validation=(X, y)",
     "validation_split": "write validation=0.2 to hold out a share of the rows",
     "verbose": "gn.Trainer(model, callbacks=[gn.ProgressBar()]) shows progress",
+    "weight": "class_weight= belongs to the loss, sample_weight= to fit",
 }
 """gpunet equivalents of arguments that its calls do not have."""
 
@@ -194,22 +206,43 @@ def equivalent_of(cls: type, name: str) -> str | None:
 
 
 def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
-    """Raise `UnknownArgumentError`, with the gpunet equivalent, for arguments that `call` does not take."""
+    """Raise `UnknownArgumentError` if `call` does not take these arguments; the error says what to write instead."""
+    signature = inspect.signature(call)
     try:
-        inspect.signature(call).bind(*args, **given)
+        signature.bind(*args, **given)
     except TypeError as error:
-        known = inspect.signature(call).parameters
-        answers = (f": {ARGUMENTS[key]}" for key in given if key in ARGUMENTS and key not in known)
-        raise UnknownArgumentError(f"{name} {error}{next(answers, '')}.") from None
+        reason = _unknown(signature, given) or f"{error}{_by_name(signature, args)}."
+        raise UnknownArgumentError(f"{name}: {reason}") from None
+
+
+def _unknown(signature: inspect.Signature, given: Mapping[str, Any]) -> str:
+    """Return the message about the first unknown keyword argument; empty if there is none."""
+    names = signature.parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values()):
+        return ""
+    for key in [key for key in given if key not in names]:
+        near = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+        hint = f": {ARGUMENTS[key]}." if key in ARGUMENTS else f"; did you mean {near[0]}=?" if near else "."
+        return f"got an unexpected keyword argument {key!r}{hint}"
+    return ""
+
+
+def _by_name(signature: inspect.Signature, args: tuple[Any, ...]) -> str:
+    """Return the hint for too many positional arguments; empty if there are not too many."""
+    names = [f"{key}=" for key, parameter in signature.parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    too_many = len(args) > len(signature.parameters) - len(names)
+    return f"; give these by name: {', '.join(names)}" if names and too_many else ""
 
 
 def explains_unknown_arguments(call: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a public method: explain the gpunet equivalent of an argument of another framework."""
+    """Decorate a public method: its errors for wrong arguments say what to write instead."""
 
     @functools.wraps(call)
     def answering(*args: P.args, **given: P.kwargs) -> T:
-        if len(args) < 2 or not ARGUMENTS.keys().isdisjoint(given):  # otherwise Python's own errors are clear
+        try:
+            return call(*args, **given)
+        except TypeError:
             check_arguments(call, call.__name__, args, given)
-        return call(*args, **given)
+            raise
 
     return answering

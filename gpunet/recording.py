@@ -39,7 +39,8 @@ REDUCE = {"axis": 0, "dtype": None, "out": None, "keepdims": False}
 default that can be passed explicitly."""
 
 
-ADVICE = "use np.where, or set recordable = False on the layer"
+OPT_OUT = "set recordable = False on the layer"
+ADVICE = f"use np.where, or {OPT_OUT}"
 
 
 class NotRecordableError(StateError):

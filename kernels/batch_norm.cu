@@ -81,7 +81,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_mean(
         });
 }
 
-// Move a running statistic towards the value of this batch, unless that is not finite, from which it would not recover.
+// Move a running statistic towards the value of this batch. Skip a value that is not finite: the statistic would never
+// recover from it.
 DEVICE void follow(T* running, T number, T momentum) {
     const T change = momentum * (number - *running);
     if (change - change == T(0)) *running += change;

@@ -3,7 +3,8 @@
 // Compared with matmul_double_buffered.cu, only the places of the threads differ. There, a warp computes two rows of
 // thread tiles, 8 x 64 elements, and reads 8 + 64 words of shared memory per step; here it computes WM x WN = 16 x 32,
 // and reads 16 + 32. Each word is broadcast to the lanes that need it. In float, the words of a load are adjacent, so
-// there are no bank conflicts, and lanes two apart have the same address, so that the halves of a load are merged.
+// there are no bank conflicts. Lanes two apart load from the same address, so the hardware merges the loads of the two
+// halves of the warp.
 //
 // Removes cycles of shared memory, which delivers 32 words per cycle: a warp's loads of a step take 2 cycles of an SM
 // instead of 3, its FFMA take 4. Expected: up to 1.1 times as fast as matmul_double_buffered. What remains: a small c

@@ -11,8 +11,8 @@
 #include "common.cuh"
 
 // Round to the nearest TF32 number, which has 10 bits of mantissa; the other 13 bits of the result are zero. Infinity
-// and NaN stay what they are, except a NaN with bits only in those 13, which no GPU computes. One instruction on sm_90
-// and later; three before, where ties go away from zero, not to even.
+// and NaN are preserved, except a NaN whose mantissa is zero but for those 13 bits; no GPU instruction returns such a
+// NaN. One instruction on sm_90 and later. Three before, where ties round away from zero, not to even.
 DEVICE unsigned float_to_tf32(float x) {
     unsigned rounded = 0;
 #if __CUDA_ARCH__ >= 900

@@ -8,9 +8,10 @@
 // memory, without rearranging them.
 //
 // If the operand is contiguous along m or n, a row of shared memory holds the elements of one step along k, and PADDING
-// words. If it is contiguous along k (ALONG_K), a row holds VECTOR steps, 16 bytes of each element: a thread loads them
-// together. To avoid bank conflicts, a vector is left out after every eight, for loads of elements that are two or four
-// apart, and SPREAD vectors lie between the banks of two rows, for copies to several rows.
+// words. If it is contiguous along k (ALONG_K), a row holds VECTOR steps: for each element along m or n a vector of 16
+// bytes. Two kinds of padding avoid bank conflicts. One vector after every eight is for loads by a warp whose elements
+// are two or four apart. The end of a row is for copies by a warp to several rows: the banks of adjacent rows start
+// SPREAD vectors apart.
 template <int SIZE, int DEPTH, int THREADS, bool ALONG_K, int WIDTH, int PADDING>
 struct Tile {
     static constexpr int STEPS = ALONG_K ? VECTOR : 1;               // along k in a row of shared memory
@@ -37,8 +38,9 @@ struct Tile {
     static constexpr int EACH = ceil_div(COPIES, THREADS);  // copies of a thread
     static_assert(EACH <= 32, "a bit for each");
 
-    // A thread's copies of consecutive tiles along k. If the steps are not a multiple of DEPTH, the first tile has fewer,
-    // after zeros. So the predicates of the copies in the main loop do not change, and seven of them are one R2P.
+    // A thread's copies of consecutive tiles along k. If the number of steps is not a multiple of DEPTH, the first tile
+    // begins with zeros and holds the remainder. So the predicates of the copies do not change in the main loop, and
+    // one R2P instruction sets seven of them.
     struct Copies {
         const T* from;   // the thread's first element in the next tile
         T* to;           // its position in the first stage

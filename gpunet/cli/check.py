@@ -42,7 +42,7 @@ def read_macros(ctx: click.Context, parameter: click.Parameter, given: tuple[str
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Time limit in seconds of the spec, and of each launch without compilation.",
+    help="Time limit in seconds for reading the spec, and for each launch; compilation is not counted.",
 )
 @click.option("--no-compile", is_flag=True, help="Only run it on the simulated GPU: no registers, no spills.")
 @json_option

@@ -159,7 +159,7 @@ def held_out(folder: Path, data: str) -> Dataset | None:
         return parts["test"]
     if kind_of(data) == "table" or load(data, task=settings.task).test is None:
         why = "changed since the run began" if share else "the run held out no test part of it"
-        message = f"{data}: {why}; all of its rows count, also those that trained the model."
+        message = f"{data}: {why}; all of its rows are evaluated, including those that trained the model."
         warn(message)
     return None
 

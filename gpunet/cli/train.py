@@ -75,8 +75,8 @@ def train(
     validation part. The weights of the best epoch are kept. Training stops early when the validation loss no longer
     improves; on a table, after all --epochs.
 
-    Ctrl-C stops a run; --resume continues it with the same results as an uninterrupted one, and --epochs prolongs it.
-    A run that stopped early, or whose learning rate has reached 0 (as on a table by default), cannot be prolonged.
+    Ctrl-C stops a run; --resume continues it with the same results as an uninterrupted one, and --epochs extends it.
+    A run that stopped early, or whose learning rate has reached 0 (as on a table by default), cannot be extended.
 
     --folds trains once per fold on the other folds. It writes the scores and the out-of-fold predictions, but no model.
 
@@ -180,7 +180,7 @@ def _report(trainer: Trainer, settings: Settings, parts: Parts, folder: Path, as
         why = f" ({trainer.history.stopped})" if trainer.history.stopped else ""
         click.echo(f"\n{results_table(results)}")
         if trainer.model.task == "classification" and (settings.label_smoothing or settings.class_weight):
-            click.echo("(best epoch; this loss has no label smoothing and no class weights, unlike that of the curves)")
+            click.echo("(best epoch; loss without label smoothing and class weights, unlike in the learning curves)")
         click.echo(f"\n{counted(trainer.epoch, 'epoch')}{why}, {seconds:.1f} s; see {folder}")
     held_out = parts["validation"]
     if warning := never_predicted(class_scores(trainer.model, held_out.X, held_out.y), settings.class_weight):
@@ -235,7 +235,7 @@ def _resumed(ctx: click.Context, folder: Path) -> Settings:
     if begun.schedule in recipe.ENDING and settings.epochs != begun.epochs:
         raise ArgumentError(
             f"--epochs: the learning rate reaches 0 after {counted(begun.epochs, 'epoch')}; start a new run with "
-            f"--epochs {settings.epochs}, or with --schedule constant, which can be prolonged."
+            f"--epochs {settings.epochs}, or with --schedule constant, which can be extended."
         )
     return settings
 
@@ -247,7 +247,7 @@ def _fit(trainer: Trainer, settings: Settings, parts: Parts, stopper: EarlyStopp
     if ended:
         trainer.stop("early stopping")
     elif left <= 0:
-        more = "" if settings.schedule in recipe.ENDING else " A larger --epochs prolongs it."
+        more = "" if settings.schedule in recipe.ENDING else " A larger --epochs extends it."
         click.echo(f"Nothing to do: the run has completed its {counted(trainer.epoch, 'epoch')}.{more}", err=True)
     if ended or left <= 0:
         stopper.on_fit_end(trainer)  # restores the best weights; the checkpoint holds both them and the last ones

@@ -39,10 +39,10 @@ model_argument = click.argument("model_path", metavar="RUN_OR_MODEL", type=click
 def evaluate(model_path: Path, data: str, device: str, as_json: bool) -> None:
     """Print the loss and the metrics of a model on DATA, and those of each class.
 
-    RUN_OR_MODEL is a run's folder or a model file; DATA as for `train`. If the run was trained on DATA, the test part
-    that it held out is evaluated; if there is none, all rows are, with a warning. Of other data, the test part is
-    evaluated if they have one, like MNIST, else all rows; a model file does not know which rows it was trained on. A
-    table needs the target column.
+    RUN_OR_MODEL is a run's folder or a model file; DATA is as for `train`, and a table needs the target column. If the
+    run was trained on DATA, evaluates the test part that the run held out. If DATA is new, evaluates its test part, as
+    of MNIST. If there is no test part, evaluates all rows, with a warning if the run was trained on them; a model file
+    does not know which rows it was trained on.
     """
     model = open_model(model_path, device)
     test = held_out(model_path, data)
@@ -104,7 +104,7 @@ def predict(
     refuse_too_large_features(model, X, table, encoder)
     predictions = model.predict(X)
     names, columns = [*keep], []
-    if keep:  # as text, which a feature among them must not become
+    if keep:  # read the file again with these columns as text; as features they stay numbers
         written = read_table(input_path, text=keep) if schema is None else schema.open(input_path, keep)
         columns = [written.frame[name].fillna("") for name in keep]
     if predictions.ndim > 1:

@@ -58,8 +58,8 @@ class Kernel:
     ) -> Callable[[], None]:
         """Check the arguments and compile; return the launch, which can be called repeatedly.
 
-        The launch raises `ArgumentError` if the GPU rejects it, and `KernelError` for a fault: on "sim" of this launch,
-        on CUDA of an earlier one.
+        The launch raises `ArgumentError` if the GPU rejects it, and `KernelError` for a fault. On "sim" the fault is in
+        this launch, on CUDA in an earlier one.
 
         Args:
             grid: blocks along x, y and z; if one of them is 0 the launch does nothing.

@@ -66,7 +66,7 @@ def _noted(batches: Any) -> Iterator[Any]:
         for done, batch in enumerate(iterable, 1):  # noqa: B007
             yield batch
     except Exception as error:
-        error.add_note(f"raised by the iterable after batch {done}; all steps that were complete by then were run")
+        error.add_note(f"raised by the iterable after batch {done}; all complete steps before that have been run")
         raise
 
 

@@ -22,7 +22,7 @@ class Conv2d(Layer):
     """Convolve images with filters, as in PyTorch.
 
     Args:
-        padding: zeros around the image.
+        padding: number of zeros on each side of an image.
         groups: number of groups of channels; it must divide both numbers of channels. A filter reads only the input
             channels of its group.
         init: by default "he_normal", with fan_in = elements of a filter and fan_out = out_channels.

@@ -49,7 +49,7 @@ class Calls:
         self._run = partial(run, ctypes.c_void_p(address(self._program)))
 
     def end_at(self, row: int) -> None:
-        """End the calls that reach the last row at `row` instead."""
+        """Shorten the calls that reach the last row: they end at `row`."""
         self._calls[self._last, 3] = row
 
     def run(self, steps: int = 1, threads: int = 1) -> None:

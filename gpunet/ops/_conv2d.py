@@ -58,7 +58,7 @@ def conv2d(
         x: (rows, channels, height, width).
         weight: (out_channels, channels / groups, kernel_h, kernel_w); groups must divide both numbers of channels.
         bias: (out_channels,), or None.
-        padding: zeros.
+        padding: number of zeros on each side of an image.
         out: (rows, out_channels, out_h, out_w), C-contiguous.
         columns: where to write the patches for the backward pass, C-contiguous:
             (groups, channels·kernel_h·kernel_w / groups, rows·out_h·out_w).

@@ -16,7 +16,7 @@ from gpunet.tape import Tape, empty, empty_like
 
 
 def label_cross_entropy(logits: Array, labels: Array, shares: Array | None, tape: Tape | None) -> tuple[Array, Array]:
-    """Return (loss, dlogits); `shares` (rows, 1) are those of the rows in the mean, None for equal ones."""
+    """Return (loss, dlogits); `shares` (rows, 1) are the weights of the rows in the mean, None if equal."""
     rows, classes = logits.shape
     starts, equal_shares = _constants(rows, classes, logits.dtype)
     shares = equal_shares if shares is None else shares

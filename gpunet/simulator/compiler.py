@@ -72,7 +72,7 @@ _RUNTIME_SOURCES = (
     "shared_memory.cpp",
     "signals.cpp",
 )
-_CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "carvings.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
+_CHECKER_SOURCES = ("checker.cpp", "regions.cpp", "shared_arrays.cpp", "reports.cpp", "history.cpp", "sanitizer.cpp")
 MODES = {
     "fast": Mode((*_KERNEL, "-O2", "-fpeel-loops"), _RUNTIME, (*_RUNTIME_SOURCES, "unchecked.cpp")),
     # The sanitizers' instrumentation, with the runtime's own callbacks (checker.cpp, sanitizer.cpp).

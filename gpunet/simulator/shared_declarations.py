@@ -47,7 +47,7 @@ def rewrite_shared(text: str) -> str:
         dynamic = _DYNAMIC.fullmatch(_bare(statement)) if re.search(r"\bextern\b", statement) else None
         edits.append((begin, end, _dynamic(**dynamic.groupdict()) if dynamic else _static(statement)))
         if dynamic:
-            edits += _carvings(text, end, place.block_end, dynamic["name"], ids)
+            edits += _shared_arrays(text, end, place.block_end, dynamic["name"], ids)
         elif place.in_function:
             edits.append((end + 1, end + 1, _declared(statement)))
     for begin, end, new in sorted(edits, reverse=True):
@@ -89,7 +89,7 @@ def _without_brackets(text: str) -> str:
     return text
 
 
-def _carvings(text: str, begin: int, end: int, name: str, ids: Iterator[int]) -> Iterator[Edit]:
+def _shared_arrays(text: str, begin: int, end: int, name: str, ids: Iterator[int]) -> Iterator[Edit]:
     """Yield edits that pass pointers into the dynamic array `name`, where they are declared, to the checker."""
     known = {name}
     for match in _POINTERS.finditer(text, begin, end):

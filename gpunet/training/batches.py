@@ -215,5 +215,5 @@ class NextRows:
         return Rows(*self._batches.rows(), self._running.totals)
 
     def add(self, value: Array, prediction: Array, target: Array, tape: Tape) -> None:
-        """Add a step's loss and correct answers to the sums."""
+        """Add a step's loss and its number of correct predictions to the sums."""
         self._running.accumulate(value, prediction, target, tape)

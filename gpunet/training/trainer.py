@@ -52,7 +52,7 @@ class Trainer(Inspection):
             - "numpy", "native" (CPU): replay recorded NumPy calls; or C++ nodes on all cores, with a C++ compiler;
             - "graph", "persistent" (GPU): launch its kernels in a CUDA graph; or one kernel for many steps of an MLP;
             - "auto": the fastest that is available; it warns and runs "eager" if the step cannot be recorded.
-            In NumPy code, `np.errstate(over="raise")` of the caller raises on an overflow; nothing warns.
+            NumPy code does not warn; `np.errstate(over="raise")` around `fit` makes it raise on an overflow.
         precision: of the float32 products of training steps on a GPU; `evaluate` and `predict` use "float32":
             - "float32": on its FMA units;
             - "tf32": on its tensor cores, which round the operands to 10 bits of mantissa;
@@ -234,6 +234,10 @@ class Trainer(Inspection):
         return self._steps.run([X, y] if weight is None else [X, y, weight])
 
     def stop(self, why: str) -> None:
-        """End training after the current epoch and store `why` in `history.stopped`, unless it is "interrupted"."""
+        """End training after the current epoch, with the reason `why` in `history.stopped`.
+
+        The reason "interrupted" ends it after the current step (in distributed training, after the epoch), and is not
+        replaced by a later one.
+        """
         if self.history.stopped != "interrupted":
             self.history.stopped = why

@@ -25,7 +25,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Target:
-    """A format: `write(path)` a valid file, `change(rng, path)` it in place, `read(path)` it and use what comes."""
+    """A format: `write(path)` a valid file, `change(rng, path)` it in place, `read(path)` it and use the result."""
 
     name: str
     write: Callable[[Path], None]

@@ -159,8 +159,14 @@ CALLS = {
         lambda **given: gn.Trainer(net(), **given),
         {"class_weight", "criterion", "learning_rate", "lr", "rng"},
     ),
-    "MLP": (lambda **given: gn.MLP([2, 1], **given), {"rng"}),
-    "Adam": (gn.Adam, {"learning_rate", "params"}),
+    "MLP": (lambda **given: gn.MLP([2, 1], **given), {"rng", "hidden_layer_sizes"}),
+    "Adam": (gn.Adam, {"learning_rate", "params", "epsilon"}),
+    "GELU": (gn.GELU, {"approximate", "inplace"}),
+    "Linear": (lambda **given: gn.Linear(2, 1, **given), {"device", "kernel_initializer", "use_bias"}),
+    "Linear without sizes": (gn.Linear, {"units"}),
+    "Dropout": (gn.Dropout, {"rate"}),
+    "MSELoss": (gn.MSELoss, {"reduction"}),
+    "CrossEntropyLoss": (gn.CrossEntropyLoss, {"weight"}),
     "SGD": (lambda **given: gn.SGD(0.1, **given), {"learning_rate", "params"}),
 }
 
@@ -169,7 +175,7 @@ CALLS = {
     ("name", "argument"), [(name, key) for name, (_, keys) in CALLS.items() for key in sorted(keys)]
 )
 def test_an_argument_of_another_framework_is_answered_with_the_equivalent(name, argument):
-    with pytest.raises(UnknownArgumentError, match=f"^{name} got an unexpected .*'{argument}': ") as caught:
+    with pytest.raises(UnknownArgumentError, match=f"^{name.split()[0]}: got an unexpected .*'{argument}': ") as caught:
         CALLS[name][0](**{argument: 1})
     assert ARGUMENTS[argument] in str(caught.value)
     assert isinstance(caught.value, TypeError)
@@ -177,8 +183,60 @@ def test_an_argument_of_another_framework_is_answered_with_the_equivalent(name, 
 
 @pytest.mark.parametrize("call", ["fit", "evaluate", "find_lr", "predict"])
 def test_a_call_without_arguments_names_no_private_class(call):
-    with pytest.raises(UnknownArgumentError, match=f"^{call} missing a required argument: 'X'"):
+    with pytest.raises(UnknownArgumentError, match=f"^{call}: missing a required argument: 'X'"):
         getattr(gn.Trainer(net()), call)()
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (
+            lambda: gn.Trainer(net(), gn.Adam()),
+            "Trainer: too many positional .*; give these by name: loss=, optimizer=",
+        ),
+        (lambda: gn.Linear(4, 8, "relu"), "Linear: too many positional .*; give these by name: bias=, activation="),
+        (lambda: gn.Trainer(net()).fit(X, Y, 10), "fit: too many positional .*; give these by name: epochs="),
+        (lambda: gn.Trainer(net(), optimiser="adam"), "Trainer: .* 'optimiser'; did you mean optimizer="),
+        (lambda: gn.Trainer(net()).fit(X, Y, epoch=3), "fit: .* 'epoch'; did you mean epochs="),
+        (lambda: gn.ReLU(1, 2), "ReLU: too many positional arguments[.]$"),
+        (lambda: gn.ReLU(inplace=True), "ReLU: got an unexpected keyword argument 'inplace': "),
+        (lambda: gn.MSELoss(reduction="sum"), "MSELoss: .* 'reduction': leave it out; losses return the mean"),
+        (lambda: gn.Linear(2, 1, zzz=3), "Linear: got an unexpected keyword argument 'zzz'[.]$"),
+    ],
+)
+def test_wrong_arguments_raise_an_error_that_says_what_to_write(call, answer):
+    with pytest.raises(UnknownArgumentError, match=f"^{answer}") as caught:
+        call()
+    assert caught.value.__cause__ is None
+
+
+def test_other_keyword_arguments_of_a_class_that_takes_any_are_not_called_unknown():
+    class Mine(gn.Layer):
+        def __init__(self, size, **more):
+            super().__init__()
+
+    with pytest.raises(UnknownArgumentError, match=r"^Mine: missing a required argument: 'size'"):
+        Mine(units=3)
+
+
+def test_a_loss_calls_the_constructor_of_its_other_base():
+    class Other:
+        def __init__(self):
+            self.ready = True
+
+    class Mine(gn.MSELoss, Other):
+        pass
+
+    assert Mine().ready
+
+
+def test_a_type_error_within_a_call_is_not_changed():
+    class Broken(gn.Callback):
+        def on_epoch_end(self, trainer, epoch, **more):
+            raise TypeError("mine")
+
+    with pytest.raises(TypeError, match=r"^mine$"):
+        gn.Trainer(net(), callbacks=[Broken()]).fit(X, Y, epochs=1)
 
 
 def test_the_signature_and_the_documentation_of_a_call_are_its_own():

@@ -33,7 +33,7 @@ def dates(series: Any) -> Values:
 
 
 def dates_of_texts(codes: np.ndarray, distinct: Sequence[str], form: str = "") -> Values | None:
-    """Return a column of text as days, like `dates`; None if most texts are no dates."""
+    """Return a column of text as days, like `dates`; None if most texts are not dates."""
     form = form or _date_format(distinct)
     if not form:
         return None

@@ -87,9 +87,10 @@ class Format:
     def __str__(self) -> str:
         parts = [
             f"separator {NAMES.get(self.sep, repr(self.sep))}",
-            {".": "decimal point", ",": "decimal comma", None: "no decimal mark"}[self.decimal],
+            {".": "decimal point", ",": "decimal comma", None: ""}[self.decimal],
             {"utf-8-sig": "utf-8"}.get(self.encoding, self.encoding),
             "header" if self.header else "no header",
         ]
         parts += [counted(self.comments, "comment line")] * bool(self.comments)
-        return ", ".join(parts + [f"row names as {self.names[0]!r}"] * self.row_names)
+        parts += [f"row names as {self.names[0]!r}"] * self.row_names
+        return ", ".join(filter(None, parts))

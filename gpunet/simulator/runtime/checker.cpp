@@ -7,10 +7,10 @@
 
 #include "access.h"
 #include "async_copy.h"
-#include "carvings.h"
 #include "history.h"
 #include "regions.h"
 #include "reports.h"
+#include "shared_arrays.h"
 #include "shared_memory.h"
 
 namespace simulator {
@@ -164,7 +164,7 @@ void settle() {
 }
 
 void begin_block() {
-  forget_carvings();
+  forget_shared_arrays();
   begin_generation(true);
   begin_block_handovers();
 }

@@ -48,7 +48,7 @@ struct Recent {
 
 // The history of a few bytes: the last plain write, and the reads since. Atomics are kept apart, because they are rare.
 struct alignas(64) Cell {
-  uint64_t state = 0;  // the generation, in which alone the records are valid, and the flags below
+  uint64_t state = 0;  // the generation and the flags below; records of an earlier generation are not valid
   Access write;
   Recent reads;
 
@@ -56,7 +56,7 @@ struct alignas(64) Cell {
 
   bool has(uint64_t flag) const { return state & flag; }
 
-  // Removes the records of another generation, a multiple of kFlags + 1.
+  // Removes the records if they are of another generation. A generation is a multiple of kFlags + 1.
   void enter(uint64_t generation) {
     if ((state & ~kFlags) == generation) return;
     state = generation;

@@ -4,9 +4,9 @@
 #pragma once
 #include <cstring>
 
-#include "carvings.h"
 #include "history.h"
 #include "regions.h"
+#include "shared_arrays.h"
 #include "scheduler.h"
 
 namespace simulator {

@@ -20,8 +20,8 @@ constexpr size_t most(size_t first, auto... others) {
 void note_shared(const void* begin, size_t bytes, size_t alignment);
 
 // Notes an array in dynamic shared memory, which begins where the declared pointer points.
-void note_carving(unsigned id, const char* name, const void* begin, size_t element_bytes);
-void check_carving(unsigned id, const void* begin, const void* element);
+void note_shared_array(unsigned id, const char* name, const void* begin, size_t element_bytes);
+void check_shared_array(unsigned id, const void* begin, const void* element);
 
 static thread_local char shared_anchor;  // ensures that the library has a TLS block
 
@@ -51,7 +51,7 @@ inline __attribute__((always_inline)) void declare_shared(const T& variable) {
 
 template <class T>
 inline __attribute__((always_inline)) void carve(unsigned id, const char* name, T* begin) {
-  note_carving(id, name, plain(begin), sizeof(T));
+  note_shared_array(id, name, plain(begin), sizeof(T));
 }
 inline void carve(unsigned, const char*, auto) {}  // not a pointer, but a number computed from an element
 
@@ -60,7 +60,7 @@ struct Carved {
   T* begin;
   unsigned id;
   inline __attribute__((always_inline)) T& operator[](auto i) const {
-    check_carving(id, plain(begin), plain(begin + i));
+    check_shared_array(id, plain(begin), plain(begin + i));
     return begin[i];
   }
 };

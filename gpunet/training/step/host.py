@@ -12,7 +12,7 @@ import numpy as np
 from gpunet import native
 from gpunet.arguments import counted
 from gpunet.device import Array
-from gpunet.recording import NotRecordableError, do, note, recording
+from gpunet.recording import OPT_OUT, NotRecordableError, do, note, recording
 from gpunet.tape import Tape
 from gpunet.training.explain import Explanation, call_nodes, native_nodes
 from gpunet.training.explain import Node as NodeDescription
@@ -63,7 +63,10 @@ class NumpyExecutor:
         Calls that the recording misses return constants, computed from the zeros of the recording.
         """
         if not (all(part.is_own_code for part in self.step.parts) or _replays_exactly(self.step)):
-            raise NotRecordableError("a replay of the recorded calls gave different results from the code.")
+            raise NotRecordableError(
+                "a replay of the recorded calls gave different results from the code; compute with the arrays that the "
+                f"step passes, not with copies by np.asarray, or {OPT_OUT}."
+            )
         self._trusted = True
 
     def describe(self) -> Explanation:

@@ -21,7 +21,7 @@ from gpunet.errors import (
 from gpunet.layers import Layer
 from gpunet.ops import use_kernel
 from gpunet.ops._matmul_plan import PRECISIONS, chosen_kernel
-from gpunet.recording import NotRecordableError
+from gpunet.recording import OPT_OUT, NotRecordableError
 from gpunet.training.explain import Explanation
 from gpunet.training.protocol import Training
 from gpunet.training.step.executors import KINDS, choose
@@ -75,6 +75,14 @@ class Step(Work):
     def _fingerprint(self) -> tuple[str | None, list[int]]:
         return chosen_kernel(), [part.version for part in self.parts]
 
+    def _changes(self) -> str:
+        """Return which parts the step itself has changed, and what to do, for an error message."""
+        changed = [part for part, version in zip(self.parts, self._made_of[1], strict=True) if part.version != version]
+        names = ", ".join(dict.fromkeys(type(part).__name__ for part in changed))
+        return (
+            f"attributes of {names} change in the step; save what backward needs by tape.save(self, x), or {OPT_OUT}."
+        )
+
     @property
     def is_current(self) -> bool:
         """Whether model, loss, optimizer, device and kernel choice have not changed since the step was made."""
@@ -102,7 +110,7 @@ class Step(Work):
             self._refuse_layers_that_opt_out()
             self.executor.record()
             if self._made_of != self._fingerprint():
-                raise NotRecordableError("a layer, the loss or the optimizer sets attributes during the step.")
+                raise NotRecordableError(self._changes())
         except MemoryError as error:
             if (self._name, self.executor.name) != ("auto", "persistent"):
                 self._raise_out_of_memory(error)

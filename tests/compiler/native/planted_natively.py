@@ -207,6 +207,6 @@ def plant(name, folder):
     shutil.copytree(kernels_path(), folder / "kernels")
     path = folder / "kernels" / "cpu" / file
     source = path.read_text(encoding="utf-8")
-    assert right in source, "the kernel has changed: plant the fault anew"
+    assert right in source, "the kernel has changed: update the planted fault"
     path.write_text(source.replace(right, wrong, 1), encoding="utf-8")
     case(path.parent)

@@ -11,4 +11,4 @@ def test_a_planted_fault_is_caught(name, tmp_path):
     case(FOLDER)
     with pytest.raises(AssertionError) as caught:
         plant(name, tmp_path)
-    assert "plant the fault anew" not in str(caught.value)
+    assert "update the planted fault" not in str(caught.value)

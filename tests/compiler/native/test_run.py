@@ -102,7 +102,7 @@ def test_a_program_runs_on_fewer_threads_if_the_system_refuses_more(build, tmp_p
 def test_a_planted_race_is_found(fault, build, tmp_path):
     right, wrong = RACES[fault]
     source = (FOLDER / "run.cpp").read_text()
-    assert right in source, "run.cpp has changed: plant the fault anew"
+    assert right in source, "run.cpp has changed: update the planted fault"
     planted = tmp_path / "run.cpp"
     planted.write_text(source.replace(right, wrong))
     done = drive(build(planted, tmp_path, "-fsanitize=thread"), "threads")

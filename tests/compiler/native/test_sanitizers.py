@@ -64,7 +64,7 @@ def test_no_kernel_accesses_memory_outside_its_arrays(real, tmp_path):
 def test_a_planted_overrun_is_caught(name, tmp_path):
     file, right, wrong = OVERRUNS[name]
     source = read_source(FOLDER / file)
-    assert right in source, "the kernel has changed: plant the fault anew"
+    assert right in source, "the kernel has changed: update the planted fault"
     planted = compile_object(file, source.replace(right, wrong, 1), "float")
     done = run_driver({**objects_of("float"), file: planted}, tmp_path)
     assert done.returncode != 0

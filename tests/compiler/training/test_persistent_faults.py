@@ -136,7 +136,7 @@ def planted(tmp_path_factory):
     texts = {file: file.read_text() for file in files}
     for number, (right, wrong) in enumerate(FAULTS.values(), 1):
         file = next((file for file in files if right in texts[file]), None)
-        assert file, f"the kernel has changed: plant the fault anew: {right}"
+        assert file, f"the kernel has changed: update the planted fault: {right}"
         texts[file] = texts[file].replace(right, wrong.replace("HERE", f"selected({number})"), 1)
     for file, text in texts.items():
         file.write_text(text)

@@ -223,7 +223,7 @@ def test_resume_of_a_complete_run_says_that_there_is_nothing_to_do(invoke, flowe
     invoke("train", flowers, *WITHOUT_END, "--epochs", 2, "--out", tmp_path / "run")
     result = invoke("train", "--resume", tmp_path / "run")
     assert result.exit_code == 0
-    assert "Nothing to do: the run has completed its 2 epochs. A larger --epochs prolongs it." in result.stderr
+    assert "Nothing to do: the run has completed its 2 epochs. A larger --epochs extends it." in result.stderr
 
 
 def test_a_run_whose_schedule_has_ended_cannot_be_extended(invoke, refused, flowers, tmp_path):
@@ -513,7 +513,10 @@ def test_a_run_without_a_test_part_is_trained_plotted_and_compared(invoke, flowe
     assert "test" not in answer
     result = invoke("evaluate", folder, flowers, "--json")
     assert json.loads(result.stdout)["rows"] == 150
-    assert "the run held out no test part of it; all of its rows count, also those that trained" in result.stderr
+    assert (
+        "the run held out no test part of it; all of its rows are evaluated, including those that trained"
+        in result.stderr
+    )
     assert invoke("plot", folder).exit_code == 0
     assert invoke("compare", folder).exit_code == 0
 
@@ -533,7 +536,10 @@ def test_validation_and_test_files_use_the_columns_and_classes_of_the_data(invok
     result = invoke("evaluate", tmp_path / "run", tmp_path / "train.csv")
     assert result.stdout.startswith(" ")
     assert "100 rows " in result.stdout
-    assert "the run held out no test part of it; all of its rows count, also those that trained" in result.stderr
+    assert (
+        "the run held out no test part of it; all of its rows are evaluated, including those that trained"
+        in result.stderr
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")

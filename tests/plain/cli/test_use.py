@@ -111,7 +111,10 @@ def test_evaluate_uses_all_rows_of_a_file_that_changed_since_the_run(invoke, flo
     data.write_text("\n".join([header, *rows[100:]]), encoding="utf-8")
     result = invoke("evaluate", tmp_path / "run", data, "--json")
     assert json.loads(result.stdout)["rows"] == 50
-    assert f"{data}: changed since the run began; all of its rows count, also those that trained" in result.stderr
+    assert (
+        f"{data}: changed since the run began; all of its rows are evaluated, including those that trained"
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])

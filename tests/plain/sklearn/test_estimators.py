@@ -149,7 +149,7 @@ def test_parameters_and_defaults_extend_scikit_learns(kind, more):
 
 @pytest.mark.parametrize("solver", [SGD | {"learning_rate": "invscaling"}, ADAM], ids=["sgd", "adam"])
 @pytest.mark.parametrize("how", ["pickle", "joblib"])
-def test_a_pickled_estimator_goes_on_bit_for_bit(how, solver, tmp_path):
+def test_a_pickled_estimator_resumes_bit_for_bit(how, solver, tmp_path):
     ours = MLPClassifier(**SMALL | solver | {"shuffle": False}).fit(X, CLASSES)
     ours.partial_fit(X, CLASSES)
     if how == "pickle":

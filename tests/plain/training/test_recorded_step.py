@@ -236,6 +236,14 @@ class Looking(Scale):
         return super().forward(x if x.max() > 0 else -x, tape)
 
 
+class Remembering(Scale):
+    """Keeps its input in an attribute instead of the tape."""
+
+    def forward(self, x, tape=None):
+        self.x = x
+        return super().forward(x, tape)
+
+
 class OptingOut(Scale):
     recordable = False
 
@@ -243,11 +251,16 @@ class OptingOut(Scale):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Escaping, "a replay of the recorded calls gave different results from the code."),
+        (Escaping, "a replay of the recorded calls gave different results from the code; "),
         (
             Looking,
             "the step reads array values, which change on every replay; use np.where, or set recordable = False on the "
             "layer.",
+        ),
+        (
+            Remembering,
+            "attributes of Remembering change in the step; save what backward needs by tape.save(self, x), or set "
+            "recordable = False on the layer.",
         ),
         (OptingOut, "OptingOut() sets recordable = False."),
     ],

@@ -379,7 +379,7 @@ def test_with_accumulation_only_complete_groups_count_as_steps():
     with pytest.raises(OSError, match="gone") as caught:
         one.fit(Failing(X, Y, what=OSError("gone")))
     assert caught.value.__notes__ == [
-        "raised by the iterable after batch 2; all steps that were complete by then were run"
+        "raised by the iterable after batch 2; all complete steps before that have been run"
     ]
     assert one.optimizer.steps == 0
 

@@ -1,4 +1,4 @@
-// The arrays that a kernel places in dynamic shared memory ("carvings"), and the variables of static shared memory.
+// The arrays that a kernel places in dynamic shared memory, and the variables of static shared memory.
 #pragma once
 #include <cstddef>
 
@@ -16,7 +16,7 @@ const DeclaredShared* declared_at(const char* address);
 // The least alignment of these variables, at most 16.
 extern size_t least_alignment __attribute__((visibility("hidden")));
 
-void forget_declared();   // at the start of a launch
-void forget_carvings();   // at the start of a block
+void forget_declared();       // at the start of a launch
+void forget_shared_arrays();  // at the start of a block
 
 }  // namespace simulator

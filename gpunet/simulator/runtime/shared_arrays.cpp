@@ -1,4 +1,4 @@
-#include "carvings.h"
+#include "shared_arrays.h"
 
 #include <algorithm>
 #include <string>
@@ -15,7 +15,7 @@ namespace {
 constexpr ptrdiff_t kLeastElements = 8;
 constexpr size_t kLargestAlignment = 16;  // that an access requires
 
-struct Carving {
+struct SharedArray {
   const char *name = nullptr, *begin = nullptr;
   size_t element_bytes = 0;
   bool uniform = false;  // the array begins at the same address in all threads so far
@@ -30,17 +30,17 @@ struct Suspicion {
 constexpr char kKind[] = "out of bounds";
 
 std::vector<DeclaredShared> declared;
-std::vector<Carving> carvings;
+std::vector<SharedArray> shared_arrays;
 std::vector<Suspicion> suspicions;
 
-// Returns the number of the array that begins between `carving` and `element`, or -1.
-int entered(const Carving& carving, const char* element) {
-  const ptrdiff_t least = kLeastElements * carving.element_bytes;
-  for (size_t id = 0; id < carvings.size(); ++id) {
-    const Carving& other = carvings[id];
+// Returns the number of the other array that begins between `array` and `element`, or -1.
+int entered(const SharedArray& array, const char* element) {
+  const ptrdiff_t least = kLeastElements * array.element_bytes;
+  for (size_t id = 0; id < shared_arrays.size(); ++id) {
+    const SharedArray& other = shared_arrays[id];
     if (!other.uniform || element < other.begin) continue;
-    const ptrdiff_t gap = other.begin - carving.begin;
-    if (gap >= least || (-gap >= least && element < carving.begin)) return id;
+    const ptrdiff_t gap = other.begin - array.begin;
+    if (gap >= least || (-gap >= least && element < array.begin)) return id;
   }
   return -1;
 }
@@ -68,8 +68,8 @@ void forget_declared() {
   least_alignment = kLargestAlignment;
 }
 
-void forget_carvings() {
-  carvings.clear();
+void forget_shared_arrays() {
+  shared_arrays.clear();
   suspicions.clear();
 }
 
@@ -80,27 +80,27 @@ void note_shared(const void* begin, size_t bytes, size_t alignment) {
   declared.push_back({static_cast<const char*>(begin), bytes, alignment, (end + alignment - 1) / alignment * alignment});
 }
 
-void note_carving(unsigned id, const char* name, const void* begin, size_t element_bytes) {
-  if (id >= carvings.size()) carvings.resize(id + 1);
-  Carving& carving = carvings[id];
+void note_shared_array(unsigned id, const char* name, const void* begin, size_t element_bytes) {
+  if (id >= shared_arrays.size()) shared_arrays.resize(id + 1);
+  SharedArray& array = shared_arrays[id];
   const bool inside = static_cast<uint64_t>(static_cast<const char*>(begin) - dynamic_shared) < launch->dynamic_shared_bytes;
-  const bool uniform = inside && (!carving.name || (carving.uniform && carving.begin == begin));
-  if (!uniform && carving.uniform) retract_suspicions(id);
-  carving = {name, static_cast<const char*>(begin), element_bytes, uniform};
+  const bool uniform = inside && (!array.name || (array.uniform && array.begin == begin));
+  if (!uniform && array.uniform) retract_suspicions(id);
+  array = {name, static_cast<const char*>(begin), element_bytes, uniform};
 }
 
-void check_carving(unsigned id, const void* begin, const void* element) {
-  if (id >= carvings.size() || carvings[id].begin != begin || !carvings[id].uniform) return;
-  const Carving& carving = carvings[id];
-  const int number = entered(carving, static_cast<const char*>(element));
+void check_shared_array(unsigned id, const void* begin, const void* element) {
+  if (id >= shared_arrays.size() || shared_arrays[id].begin != begin || !shared_arrays[id].uniform) return;
+  const SharedArray& array = shared_arrays[id];
+  const int number = entered(array, static_cast<const char*>(element));
   if (number < 0) return;
   const uint32_t place = static_cast<const char*>(__builtin_return_address(0)) - running.library_begin;
-  const ptrdiff_t bytes = static_cast<const char*>(element) - carving.begin;
+  const ptrdiff_t bytes = static_cast<const char*>(element) - array.begin;
   std::string* finding = new_finding(Grade::error, kKind, place, number);
   if (!finding) return;
   *finding = "out of bounds at " + place_text(place - 1) + " by " + describe(running.now.block(), running.now.thread()) +
-             ": element " + std::to_string(bytes / static_cast<ptrdiff_t>(carving.element_bytes)) + " of " +
-             carving.name + ", which lies in " + carvings[number].name + "; both are arrays in dynamic shared memory";
+             ": element " + std::to_string(bytes / static_cast<ptrdiff_t>(array.element_bytes)) + " of " +
+             array.name + ", which lies in " + shared_arrays[number].name + "; both are arrays in dynamic shared memory";
   suspicions.push_back({id, static_cast<unsigned>(number), place});
 }
 
