@@ -57,7 +57,7 @@ class UnknownAttributeError(GpunetError, AttributeError):
 
 
 class UnknownArgumentError(GpunetError, TypeError):
-    """A call has an unknown argument or lacks a required one."""
+    """A call has an unknown argument, too many positional arguments, or lacks a required one."""
 
 
 class StateError(GpunetError, RuntimeError):

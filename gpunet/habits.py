@@ -218,13 +218,12 @@ def check_arguments(call: Callable[..., Any], name: str, args: tuple[Any, ...], 
 def _unknown(signature: inspect.Signature, given: Mapping[str, Any]) -> str:
     """Return the message about the first unknown keyword argument; empty if there is none."""
     names = signature.parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values()):
+    unknown = next((key for key in given if key not in names), None)
+    if unknown is None or any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values()):
         return ""
-    for key in [key for key in given if key not in names]:
-        near = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
-        hint = f": {ARGUMENTS[key]}." if key in ARGUMENTS else f"; did you mean {near[0]}=?" if near else "."
-        return f"got an unexpected keyword argument {key!r}{hint}"
-    return ""
+    near = difflib.get_close_matches(unknown, names, n=1, cutoff=0.7)
+    hint = f": {ARGUMENTS[unknown]}." if unknown in ARGUMENTS else f"; did you mean {near[0]}=?" if near else "."
+    return f"got an unexpected keyword argument {unknown!r}{hint}"
 
 
 def _by_name(signature: inspect.Signature, args: tuple[Any, ...]) -> str:
@@ -234,7 +233,7 @@ def _by_name(signature: inspect.Signature, args: tuple[Any, ...]) -> str:
     return f"; give these by name: {', '.join(names)}" if names and too_many else ""
 
 
-def explains_unknown_arguments(call: Callable[P, T]) -> Callable[P, T]:
+def explains_wrong_arguments(call: Callable[P, T]) -> Callable[P, T]:
     """Decorate a public method: its errors for wrong arguments say what to write instead."""
 
     @functools.wraps(call)

@@ -14,7 +14,7 @@ from gpunet import random
 from gpunet.arguments import counted
 from gpunet.data.iterables import check_iterable
 from gpunet.errors import StateError
-from gpunet.habits import explains_unknown_arguments
+from gpunet.habits import explains_wrong_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -48,7 +48,7 @@ class Inspection(Versioned):
     epoch: int
     _steps: Any
 
-    @explains_unknown_arguments
+    @explains_wrong_arguments
     def evaluate(
         self, X: ArrayLike | Iterable[Any], y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
@@ -60,7 +60,7 @@ class Inspection(Versioned):
             check_iterable(X, "evaluate")
         return Evaluation(self.model, self.loss, self.metrics, X, y, sample_weight)()
 
-    @explains_unknown_arguments
+    @explains_wrong_arguments
     def find_lr(
         self: Training,
         X: ArrayLike,
@@ -104,7 +104,7 @@ class Inspection(Versioned):
             )
         return max(found, key=lambda explanation: explanation.arena_bytes)
 
-    @explains_unknown_arguments
+    @explains_wrong_arguments
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict labels or values like `Model.predict`; with `ema`, by the average of the weights."""
         with self.model.store.averaged():

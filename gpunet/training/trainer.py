@@ -14,7 +14,7 @@ from gpunet.arguments import whole
 from gpunet.attributes import Strict
 from gpunet.device import Array
 from gpunet.errors import ArgumentError, StateError
-from gpunet.habits import explains_unknown_arguments
+from gpunet.habits import explains_wrong_arguments
 from gpunet.losses import Loss
 from gpunet.models import Model
 from gpunet.optimizers import Optimizer
@@ -154,7 +154,7 @@ class Trainer(Inspection):
         if self.model.store.decay != self.ema:
             self.model.store.keep_average(self.ema)
 
-    @explains_unknown_arguments
+    @explains_wrong_arguments
     def fit(
         self,
         X: ArrayLike | Iterable[Any],
